@@ -1,0 +1,1 @@
+"""Manifests, checks, duplicates, splits, views: everything before a network sees an image."""

@@ -1,0 +1,1 @@
+"""Verified ONNX graphs and the bundle they ship in."""

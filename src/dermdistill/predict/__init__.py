@@ -1,0 +1,1 @@
+"""Prediction with the core install alone: numpy, pillow and onnxruntime."""

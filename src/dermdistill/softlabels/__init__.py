@@ -1,0 +1,1 @@
+"""The soft-label bank: the logits of every teacher for every view of every image."""

@@ -1,0 +1,1 @@
+"""Students of at most 0.27 million parameters, their losses and their training."""

@@ -1,0 +1,1 @@
+"""Large networks, fine-tuned on dermoscopic images and then frozen."""
