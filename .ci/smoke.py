@@ -1,0 +1,109 @@
+"""Check an installed core: no heavy package, small, quick to start, and `predict` works.
+
+Run it with the interpreter of an environment that holds nothing but the wheel and its core
+requirements: `python -I .ci/smoke.py`. Prints what it measured; exits with 1 at the first failure.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ABSENT = ("torch", "torchvision", "pandas", "pyarrow", "sklearn", "scipy", "timm", "matplotlib", "onnx")
+LARGEST_MB = 260
+SLOWEST_START_S = 0.7
+CLASSES = {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
+
+
+def expect(holds: bool, message: str) -> None:
+    if not holds:
+        sys.exit(f"smoke test failed: {message}")
+
+
+def dermdistill(*arguments: str, code: int = 0, stdin: str = "") -> str:
+    """Run the command in the environment's interpreter and give what it printed."""
+    command = [sys.executable, "-I", "-m", "dermdistill", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    expect(
+        done.returncode == code,
+        f"`dermdistill {' '.join(arguments)}` gave exit code {done.returncode}, expected {code}\n"
+        f"{done.stdout}{done.stderr}",
+    )
+    return done.stdout
+
+
+def check_packages() -> None:
+    found = [name for name in ABSENT if importlib.util.find_spec(name)]
+    expect(not found, f"the core install brought {', '.join(found)}")
+    folder = Path(sysconfig.get_paths()["purelib"])
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc") / 1e6
+    print(f"core install: {size:.0f} MB in {folder}")
+    expect(size < LARGEST_MB, f"the core install has {size:.0f} MB, at most {LARGEST_MB} MB are allowed")
+
+
+def check_start(*arguments: str) -> None:
+    """CPU time of a whole command, the best of five; not measured where the system does not tell."""
+    seconds = []
+    for _ in range(5):
+        before = os.times()
+        dermdistill(*arguments)
+        after = os.times()
+        used = after.children_user - before.children_user + after.children_system - before.children_system
+        seconds.append(used)
+    if sys.platform == "win32":
+        return
+    print(f"dermdistill {' '.join(arguments)}: {min(seconds):.2f} s of CPU time")
+    expect(min(seconds) < SLOWEST_START_S, f"more than {SLOWEST_START_S} s of CPU time to start")
+
+
+def make_images(folder: Path) -> tuple[Path, Path]:
+    """A picture of a dark spot on skin, and a file that only claims to be one."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (600, 450), (222, 184, 160))
+    ImageDraw.Draw(picture).ellipse((200, 130, 400, 330), fill=(92, 58, 44))
+    good, bad = folder / "spot.jpg", folder / "broken.jpg"
+    picture.save(good, quality=92)
+    bad.write_bytes(b"this is no JPEG")
+    return good, bad
+
+
+def check_row(row: dict[str, object]) -> None:
+    probabilities = [value for name, value in row.items() if name.removeprefix("p_") in CLASSES]
+    expect(row["status"] == "ok", f"the good image has the status {row['status']}")
+    p_melanoma = row["p_melanoma"]
+    expect(isinstance(p_melanoma, float) and 0 <= p_melanoma <= 1, f"p_melanoma is {p_melanoma}")
+    expect(len(probabilities) == len(CLASSES), f"expected seven class probabilities in {sorted(row)}")
+    total = sum(value for value in probabilities if isinstance(value, float))
+    expect(abs(total - 1) < 1e-3, f"the class probabilities sum to {total}")
+
+
+def check_predict(folder: Path) -> None:
+    good, bad = make_images(folder)
+    (row,) = json.loads(dermdistill("predict", str(good), "--format", "json"))
+    check_row(row)
+    print(f"dermdistill predict: p_melanoma {row['p_melanoma']:.3f}, decision {row['decision']}")
+
+    rows = json.loads(dermdistill("predict", str(bad), str(good), "--format", "json", code=1))
+    expect([Path(row["file"]).name for row in rows] == [bad.name, good.name], "the order of the files was not kept")
+    expect(rows[0]["status"] != "ok" and bool(rows[0]["message"]), "the broken image's row names no failure")
+    check_row(rows[1])
+    dermdistill("predict", str(good), "--format", "no-such-format", code=2)
+
+
+def main() -> None:
+    check_packages()
+    print(dermdistill("--version").strip())
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        check_start("--help")
+        check_predict(Path(folder))
+        check_start("predict", "spot.jpg")
+
+
+if __name__ == "__main__":
+    main()

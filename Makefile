@@ -1,0 +1,45 @@
+# Each target sets up all that it needs in .venv by itself; nothing is installed system-wide.
+# Paths are relative, so that the repository may lie in a folder with spaces in its name.
+
+VENV := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types wheel check bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.synced ## Make or update .venv (the other targets do it by themselves)
+
+.venv/.synced: pyproject.toml uv.lock scripts/setup.sh
+	@sh scripts/setup.sh
+
+demo: setup ## Run every stage on synthetic images, or on real ones: make demo DATA=folder
+	$(VENV)/dermdistill demo $(if $(DATA),--data "$(DATA)" --out work/demo-real,--out work/demo)
+
+test: setup ## Run the tests
+	$(VENV)/python -m pytest
+
+lint: setup ## Check style
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+format: setup ## Mend style
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+types: setup ## Check types
+	$(VENV)/mypy
+
+wheel: setup ## Build the wheel into dist/
+	$(VENV)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@ls -l dist
+
+check: ## All that continuous integration checks
+	@.ci/run
+
+bench: setup ## Run the benchmarks; each prints its figure
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || exit 1; done
+
+clean: ## Remove what was built (not .venv, not work/)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

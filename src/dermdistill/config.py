@@ -1,0 +1,237 @@
+"""Strict, frozen recipes: unknown keys are errors, and all errors are told at once."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.data.augment import ViewSpec
+from dermdistill.errors import InputError
+from dermdistill.student.losses import LossSpec
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainSpec(_Strict):
+    """How a network is trained; shared by teachers and students."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(64, ge=2)
+    """Images a step, over all devices together."""
+    optimizer: Literal["adamw", "adam", "sgd", "adadelta"] = "adamw"
+    learning_rate: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    """Not applied to biases and normalisation layers."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = Field(0.5, ge=0)
+    ema: float = Field(0.998, ge=0, lt=1)
+    """Decay of the averaged weights, the ones that are validated and kept; 0 averages nothing."""
+    clip: float = Field(5.0, ge=0)
+    """Largest gradient norm; 0 clips nothing."""
+    balance: Literal["none", "sampler", "weights"] = "none"
+    """Class imbalance: draw rare classes more often, or weigh their loss (square root of the inverse frequency)."""
+    patience: int | None = Field(None, ge=1)
+    """End after so many epochs without a better validation melanoma AUROC."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = True
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    """Time between checkpoints within an epoch; each end of an epoch makes one besides."""
+
+
+class SourceSpec(_Strict):
+    """A folder to import: its path beneath the data folder and its layout."""
+
+    path: str
+    layout: str = "auto"
+
+
+class SyntheticSpec(_Strict):
+    """Generated images instead of real ones."""
+
+    images: int = Field(1000, ge=50)
+    size: int = Field(112, ge=32)
+    seed: int = Field(0, ge=0)
+
+
+class DataSpec(_Strict):
+    """Where the images come from."""
+
+    sources: tuple[SourceSpec, ...] = ()
+    synthetic: SyntheticSpec | None = None
+    drop_unknown: bool = False
+    limit: int | None = Field(None, ge=50)
+    """Use only so many images (whole lesions, melanomas in proportion); for short trials."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.sources) == bool(self.synthetic):
+            raise ValueError("give either [[data.sources]] or [data.synthetic]")
+        return self
+
+
+class SplitSpec(_Strict):
+    """Lesion-, patient- and duplicate-grouped folds."""
+
+    folds: int = Field(5, ge=3)
+    seed: int = Field(0, ge=0)
+    held_out: int = Field(0, ge=0)
+    """The fold that is tested on, once."""
+    validation: int = Field(1, ge=0)
+    """The fold that chooses checkpoints, temperature and thresholds."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.held_out == self.validation or max(self.held_out, self.validation) >= self.folds:
+            raise ValueError(f"held_out and validation must be two different folds below {self.folds}")
+        return self
+
+
+class TeacherSpec(_Strict):
+    """One teacher of the ensemble."""
+
+    name: str = Name
+    model: str = "tf_efficientnet_lite0"
+    """Any timm model."""
+    weights: Literal["package", "hub", "file", "none"] = "package"
+    weights_file: str | None = None
+    image_size: int = Field(160, ge=32)
+    classes: Literal["seven", "binary"] = "seven"
+    drop_rate: float = Field(0.2, ge=0, lt=1)
+    drop_path_rate: float = Field(0.1, ge=0, lt=1)
+    train: TrainSpec = TrainSpec()
+    views: ViewSpec = ViewSpec()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return CLASSES if self.classes == "seven" else BINARY_CLASSES
+
+
+class SoftenSpec(_Strict):
+    """The soft-label bank."""
+
+    views: int = Field(8, ge=1)
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(128, ge=1)
+    spec: ViewSpec = ViewSpec()
+
+
+class StudentSpec(_Strict):
+    """One student, distilled or, with `labels = "none"`, trained on the diagnoses alone."""
+
+    name: str = Name
+    model: str = "lite0_cut"
+    image_size: int | None = Field(None, ge=32)
+    """By default the model's own."""
+    classes: Literal["seven", "binary"] = "seven"
+    weights: Literal["package", "hub", "file", "none"] = "package"
+    weights_file: str | None = None
+    allow_over_budget: bool = False
+    labels: Literal["bank", "online", "none"] = "bank"
+    """Soft labels from the bank, from the teacher in the loop, or none."""
+    loss: LossSpec = LossSpec()
+    train: TrainSpec = TrainSpec()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return CLASSES if self.classes == "seven" else BINARY_CLASSES
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        if self.labels == "none" and self.loss.kind != "ce":
+            raise ValueError(f"labels = 'none' leaves only loss.kind = 'ce', got '{self.loss.kind}'")
+        return self
+
+
+class EvaluateSpec(_Strict):
+    """The evidence."""
+
+    replicates: int = Field(2000, ge=100)
+    seed: int = Field(0, ge=0)
+    baseline: str | None = None
+    """The model that the others are compared with; by default the first teacher."""
+
+
+class ExportSpec(_Strict):
+    """Which students become bundles; by default the first."""
+
+    students: tuple[str, ...] = ()
+
+
+class Recipe(_Strict):
+    """Everything from images to bundle."""
+
+    name: str = Name
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataSpec
+    split: SplitSpec = SplitSpec()
+    teachers: tuple[TeacherSpec, ...] = Field(min_length=1)
+    soften: SoftenSpec = SoftenSpec()
+    students: tuple[StudentSpec, ...] = Field(min_length=1)
+    evaluate: EvaluateSpec = EvaluateSpec()
+    export: ExportSpec = ExportSpec()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [spec.name for spec in (*self.teachers, *self.students)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
+        students = [spec.name for spec in self.students]
+        unknown = [name for name in self.export.students if name not in students]
+        if unknown:
+            raise ValueError(f"export.students names {unknown}, the students are {students}")
+        if self.evaluate.baseline is not None and self.evaluate.baseline not in names:
+            raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
+        if len({spec.classes for spec in self.teachers}) > 1:
+            raise ValueError("the teachers of one ensemble must share their classes")
+        return self
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and check a TOML recipe.
+
+    Raises:
+        InputError: no such file, not TOML, or a list of every key that does not fit.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such recipe: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    return parse(Recipe, content, str(path))
+
+
+def parse(spec: type[Spec], content: dict[str, Any], where: str) -> Spec:
+    """Build a spec from plain values, telling every error in words.
+
+    Raises:
+        InputError: one line for each key that does not fit.
+    """
+    try:
+        return spec.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{where} does not fit:\n" + "\n".join(explain(error))) from None
+
+
+def explain(error: ValidationError) -> list[str]:
+    """Each of pydantic's findings as one line: where, what is wrong, what came."""
+    lines = []
+    for finding in error.errors():
+        place = ".".join(str(part) for part in finding["loc"]) or "recipe"
+        if finding["type"] == "extra_forbidden":
+            lines.append(f"  {place}: unknown key")
+        else:
+            came = "" if isinstance(finding["input"], dict) else f", got {finding['input']!r}"
+            lines.append(f"  {place}: {finding['msg'].removeprefix('Value error, ')}{came}")
+    return lines

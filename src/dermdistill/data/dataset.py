@@ -1,0 +1,149 @@
+"""Decoded images in a memory-mapped cache, so that no training step waits for a JPEG."""
+
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.data.preprocess import PREPROCESS_VERSION, ImageError, load_rgb, resize_square
+from dermdistill.errors import InputError
+from dermdistill.files import read_json, sha256_json, write_json
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Images as uint8 [N, 3, size, size], one row for each of `sha256s`, memory-mapped.
+
+    `set_aside` maps the SHA-256 of each unreadable image to the reason; its row is black and is
+    never handed out by `rows`.
+    """
+
+    images: np.ndarray
+    sha256s: tuple[str, ...]
+    set_aside: dict[str, str]
+
+    def rows(self, sha256s: pd.Series | list[str]) -> np.ndarray:
+        """The rows of the given images, int64 [N].
+
+        Raises:
+            InputError: an image is not in the cache or was set aside.
+        """
+        index = {sha256: row for row, sha256 in enumerate(self.sha256s) if sha256 not in self.set_aside}
+        missing = [sha256 for sha256 in sha256s if sha256 not in index]
+        if missing:
+            raise InputError(f"{len(missing)} images are not in the cache, the first is {missing[0]}")
+        return np.array([index[sha256] for sha256 in sha256s], np.int64)
+
+
+def cache_root() -> Path:
+    """Where caches live: `DERMDISTILL_CACHE`, else `~/.cache/dermdistill`."""
+    return Path(os.environ.get("DERMDISTILL_CACHE") or Path.home() / ".cache" / "dermdistill")
+
+
+def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> ImageCache:
+    """Open the cache of a manifest's images at one size, decoding them first where need be.
+
+    The cache is keyed by the images' SHA-256 digests, the size and the preprocessing version. An
+    interrupted decoding goes on where it was. Unreadable images are named in the log and set aside.
+
+    Args:
+        manifest: the images; duplicates by SHA-256 are stored once.
+        size: side in pixels.
+        root: the folder of all caches, by default `cache_root()`.
+    """
+    unique = manifest.drop_duplicates("sha256").sort_values("sha256")
+    sha256s = tuple(unique["sha256"])
+    key = sha256_json([PREPROCESS_VERSION, size, sha256s])[:20]
+    folder = (root or cache_root()) / "images" / f"{size}px-{key}"
+    pixels, index = folder / "images.npy", folder / "index.json"
+    if not index.exists():
+        _require_space(folder, len(sha256s) * 3 * size * size)
+        set_aside = _decode(list(unique["path"]), sha256s, size, folder)
+        write_json(index, {"size": size, "preprocess": PREPROCESS_VERSION, "set_aside": set_aside})
+    set_aside = read_json(index)["set_aside"]
+    if set_aside:
+        names = dict(zip(unique["sha256"], unique["image_id"], strict=True))
+        listed = "; ".join(f"{names[sha]}: {reason}" for sha, reason in list(set_aside.items())[:10])
+        log.warning("%d unreadable images set aside: %s", len(set_aside), listed)
+    return ImageCache(np.load(pixels, mmap_mode="r"), sha256s, set_aside)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.05:
+        raise InputError(
+            f"the image cache needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; "
+            "point DERMDISTILL_CACHE to a larger disk"
+        )
+
+
+def _decode(paths: list[str], sha256s: tuple[str, ...], size: int, folder: Path) -> dict[str, str]:
+    pixels, state = folder / "images.npy", folder / "progress.json"
+    shape = (len(paths), 3, size, size)
+    if state.exists() and pixels.exists():
+        progress_state = read_json(state)
+        images = np.lib.format.open_memmap(pixels, mode="r+")
+    else:
+        progress_state = {"done": 0, "set_aside": {}}
+        images = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
+    done, set_aside = progress_state["done"], dict(progress_state["set_aside"])
+
+    def decode(row: int) -> tuple[int, str | None]:
+        try:
+            images[row] = resize_square(load_rgb(Path(paths[row])), size).transpose(2, 0, 1)
+        except ImageError as error:
+            return row, str(error)
+        return row, None
+
+    with Progress(transient=True) as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = bars.add_task(f"decode to {size} px", total=len(paths), completed=done)
+        for start in range(done, len(paths), _BLOCK):
+            block = range(start, min(start + _BLOCK, len(paths)))
+            for row, problem in pool.map(decode, block):
+                if problem:
+                    set_aside[sha256s[row]] = problem
+                bars.advance(bar)
+            images.flush()
+            write_json(state, {"done": block.stop, "set_aside": set_aside})
+    return set_aside
+
+
+def readable(manifest: pd.DataFrame, *caches: ImageCache) -> pd.DataFrame:
+    """The manifest without the images that any of the caches set aside."""
+    bad = {sha256 for cache in caches for sha256 in cache.set_aside}
+    return manifest[~manifest["sha256"].isin(bad)]
+
+
+def labels(manifest: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """Each image's class as an index into `classes`, int64 [N].
+
+    Args:
+        manifest: the images.
+        classes: the seven diagnoses (`CLASSES`), or `BINARY_CLASSES`.
+
+    Raises:
+        InputError: other classes, or images whose diagnosis is not known although all seven are asked for.
+    """
+    if classes == BINARY_CLASSES:
+        return manifest["melanoma"].to_numpy(np.int64)
+    if classes != CLASSES:
+        raise InputError(f"classes must be {CLASSES} or {BINARY_CLASSES}, got {classes}")
+    unknown = manifest["diagnosis"].isna()
+    if unknown.any():
+        raise InputError(
+            f"{int(unknown.sum())} images have no seven-class diagnosis, the first is "
+            f"{manifest.loc[unknown, 'image_id'].iloc[0]}; train with classes = 'binary' or leave them out"
+        )
+    return manifest["diagnosis"].map({name: index for index, name in enumerate(classes)}).to_numpy(np.int64)

@@ -1,0 +1,260 @@
+"""The soft-label bank: the logits of each teacher for K views of each image, written once, read often.
+
+A folder:
+
+    bank.json                       header, image order, checksum of each shard, status
+    view-00003-block-00000.safetensors   `logits` float32 [images of the block, teachers, classes]
+
+Each shard is written whole or not at all, and bank.json is rewritten after each, so that a killed
+`soften` goes on with the next shard. Memory holds one shard while writing and one view while reading,
+however many views there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from dermdistill.classifier import ImageSet
+from dermdistill.data.augment import ViewSpec, sample_views, view_seed
+from dermdistill.data.preprocess import PREPROCESS_VERSION
+from dermdistill.errors import InputError, IntegrityError
+from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from dermdistill.softlabels.label import ensemble, teacher_logits, to_classes
+from dermdistill.teacher.frozen import FrozenTeacher
+
+FORMAT = "dermdistill-bank/1"
+BLOCK = 4096
+"""Images in a shard."""
+
+
+@dataclass(frozen=True)
+class BankSpec:
+    """What a bank holds: views of images under one augmentation spec."""
+
+    views: int
+    """Views of each image, the plain one included."""
+    seed: int
+    spec: ViewSpec
+
+
+def write_bank(
+    folder: str | Path,
+    bank: BankSpec,
+    teachers: Sequence[FrozenTeacher],
+    headers: Sequence[dict[str, Any]],
+    images: Sequence[ImageSet],
+    manifest_sha256: str,
+    *,
+    device: torch.device,
+    batch_size: int = 128,
+) -> "Bank":
+    """Write a bank, go on with one, or add views to one.
+
+    Args:
+        folder: the bank.
+        bank: views, seed and augmentation spec.
+        teachers: M frozen teachers.
+        headers: their run headers.
+        images: for each teacher the same images in the same order, at its own size.
+        manifest_sha256: the hash of the manifest that the images come from.
+        device: where the teachers compute.
+        batch_size: images a forward pass.
+
+    Raises:
+        InputError: the folder holds a bank of other teachers, images, classes or another spec.
+    """
+    folder = Path(folder)
+    header = _header(bank, headers, images[0], manifest_sha256)
+    state = _open(folder, header, bank.views)
+    blocks = [np.arange(start, min(start + BLOCK, len(images[0]))) for start in range(0, len(images[0]), BLOCK)]
+    todo = [(view, block) for view in range(bank.views) for block in range(len(blocks))]
+    for teacher in teachers:
+        teacher.to(device)
+    with Progress(transient=True) as bars:
+        bar = bars.add_task("soften", total=bank.views * len(images[0]))
+        for view, block in todo:
+            name = f"view-{view:05d}-block-{block:05d}.safetensors"
+            if not _is_whole(folder / name, state["shards"].get(name)):
+                logits = _shard(blocks[block], view, bank, teachers, images, device, batch_size)
+                with atomic_path(folder / name) as temporary:
+                    save_file({"logits": logits}, temporary)
+                state["shards"][name] = sha256_file(folder / name)
+                write_json(folder / "bank.json", state)
+            bars.advance(bar, len(blocks[block]))
+    state["status"] = "complete"
+    write_json(folder / "bank.json", state)
+    return read_bank(folder)
+
+
+def _header(
+    bank: BankSpec, headers: Sequence[dict[str, Any]], images: ImageSet, manifest_sha256: str
+) -> dict[str, Any]:
+    classes = {tuple(header["classes"]) for header in headers}
+    if len(classes) != 1:
+        raise InputError(f"the teachers of a bank must share their classes, got {sorted(classes)}")
+    return {
+        "format": FORMAT,
+        "manifest_sha256": manifest_sha256,
+        "classes": list(classes.pop()),
+        "teachers": [
+            {key: header[key] for key in ("name", "model", "image_size", "mean", "std", "model_sha256")}
+            for header in headers
+        ],
+        "spec": bank.spec.model_dump(mode="json"),
+        "seed": bank.seed,
+        "preprocess": PREPROCESS_VERSION,
+        "block": BLOCK,
+        "images": list(images.sha256s),
+    }
+
+
+def _open(folder: Path, header: dict[str, Any], views: int) -> dict[str, Any]:
+    path = folder / "bank.json"
+    if not path.exists():
+        state = {**header, "views": views, "status": "running", "shards": {}}
+        write_json(path, state)
+        return state
+    state = read_json(path)
+    different = [key for key in header if state.get(key) != header[key]]
+    if different:
+        raise InputError(
+            f"{folder} holds another bank: {', '.join(different)} differ from what is asked for; "
+            "choose another folder or remove this one"
+        )
+    return {**state, "views": max(views, state["views"] if state["status"] == "complete" else views)}
+
+
+def _is_whole(path: Path, checksum: str | None) -> bool:
+    return checksum is not None and path.exists() and sha256_file(path) == checksum
+
+
+def _shard(
+    which: np.ndarray, view: int, bank: BankSpec, teachers: Sequence[FrozenTeacher], images: Sequence[ImageSet],
+    device: torch.device, batch_size: int,
+) -> np.ndarray:  # fmt: skip
+    seed = view_seed(bank.seed, view)
+    parts = []
+    for start in range(0, len(which), batch_size):
+        rows = which[start : start + batch_size]
+        parameters = sample_views([images[0].sha256s[row] for row in rows], seed, bank.spec)
+        parts.append(teacher_logits(teachers, images, rows, parameters, device).cpu().numpy())
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A finished bank on disk."""
+
+    folder: Path
+    header: dict[str, Any]
+
+    @property
+    def views(self) -> int:
+        return int(self.header["views"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.header["seed"])
+
+    @property
+    def spec(self) -> ViewSpec:
+        return ViewSpec.model_validate(self.header["spec"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.header["classes"])
+
+    @property
+    def sha256(self) -> str:
+        """The hash of everything in the bank, shards included."""
+        return sha256_json({key: value for key, value in self.header.items() if key != "status"})
+
+    def logits(self, view: int) -> np.ndarray:
+        """The logits of one view of all images, float32 [N, M, C].
+
+        Raises:
+            InputError: the bank has no such view.
+            IntegrityError: a shard is missing or damaged.
+        """
+        if not 0 <= view < self.views:
+            raise InputError(f"{self.folder} holds views 0 to {self.views - 1}, asked for {view}")
+        prefix = f"view-{view:05d}-"
+        parts = []
+        for name in sorted(name for name in self.header["shards"] if name.startswith(prefix)):
+            if not _is_whole(self.folder / name, self.header["shards"][name]):
+                raise IntegrityError(f"{self.folder / name} is missing or damaged; run `dermdistill soften` again")
+            parts.append(load_file(self.folder / name)["logits"])
+        return np.concatenate(parts)
+
+
+def read_bank(folder: str | Path) -> Bank:
+    """Open a finished bank.
+
+    Raises:
+        InputError: no bank there, or one that is not finished.
+        IntegrityError: not a bank.
+    """
+    folder = Path(folder)
+    header = read_json(folder / "bank.json")
+    if header.get("format") != FORMAT:
+        raise IntegrityError(f"{folder / 'bank.json'} is not a {FORMAT} file, its format is {header.get('format')!r}")
+    if header["status"] != "complete":
+        raise InputError(f"{folder} is not finished; run `dermdistill soften` again, it goes on where it was")
+    return Bank(folder, header)
+
+
+class BankLabels:
+    """A bank's logits as `dermdistill.classifier.Targets` for a student's training images.
+
+    Args:
+        bank: the bank.
+        images: the student's training images, in training order.
+        wanted: the student's classes.
+        manifest_sha256: the hash of the student's manifest.
+        spec: the augmentation spec that the student will show, by default the bank's.
+
+    Raises:
+        InputError: the bank is of another manifest, other images, classes or spec, saying which.
+    """
+
+    def __init__(
+        self, bank: Bank, images: ImageSet, wanted: Sequence[str], manifest_sha256: str, spec: ViewSpec | None = None
+    ):
+        problems = []
+        if bank.header["manifest_sha256"] != manifest_sha256:
+            problems.append(f"its manifest is {bank.header['manifest_sha256'][:12]}, the data's {manifest_sha256[:12]}")
+        if bank.header["preprocess"] != PREPROCESS_VERSION:
+            problems.append(f"its preprocessing is {bank.header['preprocess']}, expected {PREPROCESS_VERSION}")
+        if spec is not None and spec != bank.spec:
+            problems.append("its augmentation spec differs: " + _difference(bank.spec, spec))
+        index = {sha256: row for row, sha256 in enumerate(bank.header["images"])}
+        missing = [sha256 for sha256 in images.sha256s if sha256 not in index]
+        if missing:
+            problems.append(f"it lacks {len(missing)} of the {len(images)} training images, e.g. {missing[0][:12]}")
+        try:
+            to_classes(torch.zeros(1, len(bank.classes)), bank.classes, wanted)
+        except InputError as error:
+            problems.append(str(error))
+        if problems:
+            raise InputError(f"the bank {bank.folder} does not fit: " + "; ".join(problems))
+        self.bank, self.wanted = bank, wanted
+        self.index = np.array([index[sha256] for sha256 in images.sha256s], np.int64)
+        self._view: tuple[int, Tensor] | None = None
+
+    def __call__(self, rows: np.ndarray, view: int, device: torch.device) -> Tensor:
+        if self._view is None or self._view[0] != view:
+            logits = torch.from_numpy(self.bank.logits(view)[self.index])
+            self._view = view, to_classes(ensemble(logits), self.bank.classes, self.wanted)
+        return self._view[1][rows].to(device)
+
+
+def _difference(one: ViewSpec, other: ViewSpec) -> str:
+    there, here = one.model_dump(), other.model_dump()
+    return ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in here if here[key] != there[key])

