@@ -41,7 +41,8 @@ if ! .venv/bin/uv sync --inexact --all-extras --frozen --python "$python"; then
     # that only pip is told of, pip installs the same locked versions and checks the same hashes.
     echo "uv could not install the locked environment; trying the same versions with pip." >&2
     .venv/bin/uv export --quiet --frozen --all-extras --no-emit-project --output-file .venv/locked.txt
-    "$python" -m pip install --disable-pip-version-check --require-hashes --requirement .venv/locked.txt
+    PIP_CONSTRAINT=/dev/null "$python" -m pip install --disable-pip-version-check \
+        --no-deps --require-hashes --requirement .venv/locked.txt
     "$python" -m pip install --disable-pip-version-check --no-deps --editable .
 fi
 touch .venv/.synced

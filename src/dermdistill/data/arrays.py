@@ -1,0 +1,79 @@
+"""Readers of data sets that come as arrays; their images are written once as PNG, since a manifest names files."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from rich.progress import Progress
+
+from dermdistill.classes import CLASSES
+from dermdistill.errors import InputError
+from dermdistill.files import atomic_path
+
+
+def read_quadruple(folder: Path, extracted: Path) -> pd.DataFrame:
+    """The four arrays of Khan et al. 2022: benign/malign(ant) x train/test, N x H x W x 3, memory-mapped.
+
+    Values are uint8, or floats in 0 to 1 or 0 to 255. The image id carries the partition and the row.
+    """
+    rows: list[tuple[str, int, str]] = []
+    for path in sorted(folder.glob("*.npy")):
+        name = path.stem.lower()
+        kind = "malign" if "malign" in name else "benign" if "benign" in name else None
+        part = "train" if "train" in name else "test" if "test" in name else None
+        if kind is None or part is None:
+            raise InputError(f"{path}: expected a name with benign or malign and with train or test")
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} is not a readable array: {error}") from None
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError(f"{path}: expected N x H x W x 3, got {images.shape}")
+        for name, file in _write(images, f"{part}_{kind}", extracted):
+            rows.append((name, int(kind == "malign"), file))
+    return pd.DataFrame(rows, columns=["image_id", "melanoma", "file"])
+
+
+def read_medmnist(folder: Path, extracted: Path) -> pd.DataFrame:
+    """DermaMNIST .npz: train/val/test images and labels 0 to 6 in the order of `dermdistill.classes.CLASSES`.
+
+    Source: Yang et al., "MedMNIST v2", Sci Data 10 (2023) 41. The image id carries the partition.
+    """
+    found = sorted(folder.glob("*dermamnist*.npz"))
+    if len(found) != 1:
+        raise InputError(f"{folder}: expected one dermamnist .npz, got {[path.name for path in found]}")
+    rows: list[tuple[str, str, str]] = []
+    try:
+        with np.load(found[0], allow_pickle=False) as arrays:
+            for part in ("train", "val", "test"):
+                images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
+                written = _write(images, part, extracted)
+                rows += [
+                    (name, CLASSES[label], file) for (name, file), label in zip(written, labels.tolist(), strict=True)
+                ]
+    except (KeyError, ValueError, IndexError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{found[0]} is not a DermaMNIST archive: {error}") from None
+    return pd.DataFrame(rows, columns=["image_id", "word", "file"])
+
+
+def _write(images: np.ndarray, prefix: str, extracted: Path) -> list[tuple[str, str]]:
+    extracted.mkdir(parents=True, exist_ok=True)
+    written = []
+    with Progress(transient=True) as bars:
+        for row in bars.track(range(len(images)), description=f"write {prefix}"):
+            name = f"{prefix}_{row:06d}"
+            path = extracted / f"{name}.png"
+            if not path.exists():
+                with atomic_path(path) as temporary:
+                    Image.fromarray(_uint8(images[row])).save(temporary)
+            written.append((name, str(path)))
+    return written
+
+
+def _uint8(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    values = image.astype(np.float32)
+    return (values * (255 if values.max() <= 1 else 1)).round().clip(0, 255).astype(np.uint8)

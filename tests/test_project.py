@@ -1,0 +1,280 @@
+"""What holds for the project as a whole: dependencies, imports, start-up, size of files."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "dermdistill"
+CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "typer"}
+HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib")
+
+BOXES = ("data", "teacher", "softlabels", "student", "evaluate", "export", "predict")
+MAY_IMPORT: dict[str, set[str]] = {
+    "data": {"data"},
+    "teacher": {"data", "teacher"},
+    "softlabels": {"data", "teacher", "softlabels"},
+    "student": {"data", "teacher", "softlabels", "student"},
+    "evaluate": {"data", "evaluate"},
+    "export": set(BOXES),
+    "predict": {"predict"},
+}
+"""From left to right along the way of the data; `predict` is shared with `export`, which checks its bundles with it."""
+
+PREDICT_MAY_IMPORT = (
+    "dermdistill",
+    "dermdistill.classes",
+    "dermdistill.errors",
+    "dermdistill.files",
+    "dermdistill.data.preprocess",
+    "dermdistill.predict",
+)
+LARGEST_FILE = 2 * 2**20
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def normal(requirement: str) -> str:
+    """The name in a requirement, in the form that package indexes compare."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    if name is None:
+        raise ValueError(f"not a requirement: {requirement!r}")
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports anywhere in it, `from a import b` as both 'a' and 'a.b'."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path} uses a relative import in line {node.lineno}")
+            module = node.module or ""
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((SOURCE / folder).rglob("*.py"))
+
+
+def test_the_core_needs_neither_torch_nor_pandas():
+    assert {normal(requirement) for requirement in project()["project"]["dependencies"]} == CORE
+
+
+def test_the_lock_file_holds_what_pyproject_asks_for():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    (own,) = [package for package in lock["package"] if package["name"] == "dermdistill"]
+    table = project()
+    asked = table["project"]
+
+    def own_extras(requirements: list[str]) -> set[str]:
+        """The requirements, those of extras of dermdistill itself included."""
+        names: set[str] = set()
+        for requirement in requirements:
+            if normal(requirement) == "dermdistill":
+                extras = requirement[requirement.index("[") + 1 : requirement.index("]")].split(",")
+                for extra in extras:
+                    names |= own_extras(asked["optional-dependencies"][extra.strip()])
+            else:
+                names.add(normal(requirement))
+        return names
+
+    assert {item["name"] for item in own["dependencies"]} == CORE
+    for extra, requirements in asked["optional-dependencies"].items():
+        assert {item["name"] for item in own["optional-dependencies"][extra]} == own_extras(requirements), extra
+    locked_dev = {item["name"] for item in own["dev-dependencies"]["dev"]}
+    assert locked_dev == own_extras(table["dependency-groups"]["dev"])
+    specifiers = {(item["name"], item.get("specifier", "")) for item in own["metadata"]["requires-dist"]}
+    for requirement in asked["dependencies"]:
+        name = normal(requirement)
+        bound = requirement[len(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) :].strip()  # type: ignore[index]
+        assert (name, bound) in specifiers, f"uv.lock was made from another bound than {requirement}"
+
+
+def test_the_versions_agree():
+    version = project()["project"]["version"]
+    assert f'__version__ = "{version}"' in (SOURCE / "__init__.py").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"{version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_imports_point_one_way(box: str):
+    wrong = []
+    for path in modules(box):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "dermdistill" and len(parts) > 1 and parts[1] in BOXES and parts[1] not in MAY_IMPORT[box]:
+                if box == "predict" and name.startswith("dermdistill.data"):
+                    continue  # told apart below
+                wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_stage_imports_the_command_line():
+    wrong = [
+        f"{path.relative_to(SOURCE)} imports {name}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path.parent.name != "cli" and path.name != "__main__.py"
+        for name in imports(path)
+        if name.startswith("dermdistill.cli")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_predict_imports_only_what_the_core_install_has():
+    files = [*modules("predict"), SOURCE / "data" / "preprocess.py"]
+    for name in ("errors", "files", "classes", "__init__", "data/__init__"):
+        files.append(SOURCE / f"{name}.py")
+    allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "PIL", "pydantic", "rich", "dermdistill"}
+    for path in files:
+        for name in imports(path):
+            assert name.split(".")[0] in allowed, f"{path.relative_to(SOURCE)} imports {name}"
+            inside = name.startswith(PREDICT_MAY_IMPORT[1:]) or name in ("dermdistill", "dermdistill.__version__")
+            assert inside or not name.startswith("dermdistill") or name == "dermdistill.data", (
+                f"{path.relative_to(SOURCE)} imports {name}"
+            )
+
+
+def test_evaluate_does_without_torch():
+    for path in modules("evaluate"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"torch", "timm", "lightning_fabric"}, path.name
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_the_command_line_imports_nothing_heavy_at_the_top(path: Path):
+    allowed = set(sys.stdlib_module_names) | {"typer", "click", "rich", "dermdistill"}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [f"{node.module}"]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        for name in names:
+            assert name.split(".")[0] in allowed, f"{path.name} imports {name} at the top"
+
+
+def loaded_modules(arguments: list[str]) -> set[str]:
+    """The modules that a fresh process has imported when a `dermdistill` command ends."""
+    code = (
+        "import json, sys\n"
+        "from dermdistill.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: code = end.code\n"
+        "print('\\n' + json.dumps([code or 0, sorted(sys.modules)]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    code_and_modules = json.loads(done.stdout.rsplit("\n", 2)[-2])
+    assert code_and_modules[0] == 0, done.stdout + done.stderr
+    return set(code_and_modules[1])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"], ["predict", "--help"]], ids=" ".join)
+def test_help_loads_no_heavy_module(arguments: list[str]):
+    assert not loaded_modules(arguments) & {*HEAVY, "onnxruntime", "numpy", "PIL"}
+
+
+def test_predict_loads_no_heavy_module(tmp_path: Path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48), (200, 160, 140)).save(tmp_path / "skin.png")
+    assert not loaded_modules(["predict", str(tmp_path / "skin.png"), "--format", "json"]) & set(HEAVY)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="children's CPU time is not told there")
+@pytest.mark.parametrize("arguments", [["--version"], ["predict", "--help"]], ids=" ".join)
+def test_it_starts_in_less_than_seven_tenths_of_a_second_of_cpu_time(arguments: list[str]):
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "dermdistill", *arguments], check=True, capture_output=True, timeout=60)
+        after = os.times()
+        user = after.children_user - before.children_user
+        seconds.append(user + after.children_system - before.children_system)
+    assert min(seconds) < 0.7
+
+
+def repository_files() -> list[Path]:
+    """What is, or would be, in the repository."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+    )
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_no_file_is_large():
+    large = [f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB" for path in repository_files()
+             if path.stat().st_size > LARGEST_FILE]  # fmt: skip
+    assert not large, "\n".join(large)
+
+
+def test_nothing_unpickles():
+    """Tensors come from safetensors, arrays from files without objects."""
+    calls = re.compile(r"\bpickle\.loads?\(|allow_pickle\s*=\s*True|weights_only\s*=\s*False|\bjoblib\.load\(")
+    for path in sorted(SOURCE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not calls.search(text), path.relative_to(SOURCE)
+        for call in re.findall(r"torch\.load\([^\n]*", text):
+            assert "weights_only=True" in call, f"{path.relative_to(SOURCE)}: {call}"
+
+
+def test_the_two_commands_of_the_readme_are_what_ci_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test"):
+        assert f"make {target}" in readme
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_help_names_every_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    shown = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True)
+    for target in phony.split():
+        assert f"make {target} " in shown.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell script")
+def test_setup_tells_when_there_is_no_python(tmp_path: Path):
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup.sh", tmp_path / "scripts")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "dirname").symlink_to(shutil.which("dirname"))  # type: ignore[arg-type]
+    shell = shutil.which("sh")
+    done = subprocess.run(
+        [str(shell), "scripts/setup.sh"],
+        cwd=tmp_path,
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no Python 3.11 or newer" in done.stderr
+    assert not (tmp_path / ".venv").exists()
