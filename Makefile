@@ -31,7 +31,7 @@ types: setup ## Check types
 	$(VENV)/mypy
 
 wheel: setup ## Build the wheel into dist/
-	$(VENV)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	$(VENV)/python -m pip --disable-pip-version-check wheel -qq --no-deps --wheel-dir dist .
 	@ls -l dist
 
 check: ## All that continuous integration checks

@@ -40,7 +40,8 @@ def check_packages() -> None:
     found = [name for name in ABSENT if importlib.util.find_spec(name)]
     expect(not found, f"the core install brought {', '.join(found)}")
     folder = Path(sysconfig.get_paths()["purelib"])
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc") / 1e6
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    size = sum(path.stat().st_size for path in files) / 1e6
     print(f"core install: {size:.0f} MB in {folder}")
     expect(size < LARGEST_MB, f"the core install has {size:.0f} MB, at most {LARGEST_MB} MB are allowed")
 
@@ -84,12 +85,13 @@ def check_row(row: dict[str, object]) -> None:
 
 def check_predict(folder: Path) -> None:
     good, bad = make_images(folder)
-    (row,) = json.loads(dermdistill("predict", str(good), "--format", "json"))
+    (row,) = json.loads(dermdistill("predict", str(good), "--format", "json"))["results"]
     check_row(row)
     print(f"dermdistill predict: p_melanoma {row['p_melanoma']:.3f}, decision {row['decision']}")
 
-    rows = json.loads(dermdistill("predict", str(bad), str(good), "--format", "json", code=1))
-    expect([Path(row["file"]).name for row in rows] == [bad.name, good.name], "the order of the files was not kept")
+    rows = json.loads(dermdistill("predict", str(bad), str(good), "--format", "json", code=1))["results"]
+    names = [Path(row["file"]).name for row in rows]
+    expect(names == [bad.name, good.name], f"the order of the files was not kept: {names}")
     expect(rows[0]["status"] != "ok" and bool(rows[0]["message"]), "the broken image's row names no failure")
     check_row(rows[1])
     dermdistill("predict", str(good), "--format", "no-such-format", code=2)

@@ -1,3 +1,184 @@
+"""`dermdistill teach | soften | distill | students | run | demo`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from dermdistill.errors import InputError
+
 app = typer.Typer()
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A TOML recipe.", show_default=False)]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the recipe's sources.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Work folder; by default work/<recipe's name>.")]
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of decoded images.")]
+AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+DevicesOption = Annotated[int, typer.Option(help="How many devices; more than one trains with DDP.", min=1)]
+NameOption = Annotated[str | None, typer.Option("--name", help="Only the one of this name.")]
+
+
+def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
+    from dermdistill.config import load_recipe
+    from dermdistill.pipeline import Work
+
+    loaded = load_recipe(recipe)
+    return Work(loaded, out or Path("work") / loaded.name, data, cache)
+
+
+def _launch(accelerator: str, devices: int, precision: str = "32-true") -> Any:
+    import logging
+    import warnings
+
+    from dermdistill.training import make_fabric
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    fabric = make_fabric(accelerator, devices, precision)
+    fabric.launch()
+    return fabric
+
+
+def _tell(fabric: Any) -> Any:
+    return (lambda line: typer.echo(line)) if fabric.is_global_zero else (lambda line: None)
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    data: DataOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+) -> None:
+    """Carry out a recipe: data, teachers, soft labels, students, report, bundles; skip what is done."""
+    work = _work(recipe, data, out, cache)
+    if dry_run:
+        _show_plan(work)
+        return
+    _carry_out(work, accelerator, devices)
+
+
+def _show_plan(work: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dermdistill.pipeline import stages
+
+    table = Table("stage", "state", title=f"{work.recipe.name} in {work.folder}")
+    for stage, done in stages(work):
+        table.add_row(stage, "done" if done else "to do")
+    Console().print(table)
+
+
+def _carry_out(work: Any, accelerator: str, devices: int) -> None:
+    from dermdistill.pipeline import run_recipe
+
+    fabric = _launch(accelerator, devices)
+    try:
+        run_recipe(work, fabric, _tell(fabric))
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on where it was", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def teach(
+    recipe: RecipeArgument,
+    name: NameOption = None,
+    data: DataOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
+) -> None:
+    """Fine-tune a recipe's teachers."""
+    from dermdistill import pipeline
+    from dermdistill.data.splits import roles
+    from dermdistill.teacher.finetune import teach as teach_one
+
+    work = _work(recipe, data, out, cache)
+    fabric = _launch(accelerator, devices)
+    manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
+    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
+    for spec in _chosen(work.recipe.teachers, name):
+        done = teach_one(
+            spec, manifest, splits, part, work.teacher(spec.name), seed=work.recipe.seed, fabric=fabric, cache=cache
+        )
+        _tell(fabric)(pipeline._trained(done))
+
+
+@app.command()
+def soften(
+    recipe: RecipeArgument,
+    data: DataOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Write the soft-label bank: every teacher's logits for every view of every training image."""
+    from dermdistill import pipeline
+    from dermdistill.data.splits import roles
+
+    work = _work(recipe, data, out, cache)
+    fabric = _launch(accelerator, 1)
+    manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
+    bank = pipeline.soften(work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric)
+    typer.echo(f"{bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
+
+
+@app.command()
+def distill(
+    recipe: RecipeArgument,
+    name: NameOption = None,
+    data: DataOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
+) -> None:
+    """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
+    from dermdistill import pipeline
+    from dermdistill.data.splits import roles
+    from dermdistill.softlabels.bank import read_bank
+    from dermdistill.student.distill import distill as distill_one
+
+    work = _work(recipe, data, out, cache)
+    fabric = _launch(accelerator, devices)
+    manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
+    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
+    teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]
+    for spec in _chosen(work.recipe.students, name):
+        done = distill_one(
+            spec, manifest, splits, part, work.student(spec.name),
+            bank=read_bank(work.bank) if spec.labels == "bank" else None,
+            teachers=teachers if spec.labels == "online" else (),
+            views=work.recipe.soften, seed=work.recipe.seed, fabric=fabric, cache=cache,
+        )  # fmt: skip
+        _tell(fabric)(pipeline._trained(done))
+
+
+def _chosen(specs: Any, name: str | None) -> Any:
+    chosen = [spec for spec in specs if name in (None, spec.name)]
+    if not chosen:
+        raise InputError(f"the recipe has no '{name}', it has {', '.join(spec.name for spec in specs)}")
+    return chosen
+
+
+@app.command()
+def students() -> None:
+    """List the students with their parameters and multiply-accumulates."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dermdistill.student.registry import BUDGET, table
+
+    shown = Table("student", "image", "parameters", "million MACs", "fits", "what it is")
+    for spec, count in table():
+        fits = "yes" if count.parameters <= BUDGET else "no"
+        shown.add_row(
+            spec.name, f"{spec.image_size} px", f"{count.parameters:,}", f"{count.macs / 1e6:.1f}", fits, spec.description
+        )
+    Console().print(shown)

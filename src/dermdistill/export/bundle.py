@@ -1,0 +1,192 @@
+"""From a finished run to a bundle: graph, thresholds, licence, card; written only after it was verified."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+from torch import nn
+
+from dermdistill import __version__
+from dermdistill.classes import BINARY_CLASSES, DISCLAIMER, MELANOMA
+from dermdistill.data.dataset import labels
+from dermdistill.data.manifest import manifest_hash
+from dermdistill.data.preprocess import load_rgb, resize_square
+from dermdistill.errors import InputError, IntegrityError
+from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate.thresholds import operating_points
+from dermdistill.export.card import model_card, weights_licence
+from dermdistill.export.onnx import Deployed, write_onnx
+from dermdistill.export.parity import check_parity
+from dermdistill.files import sha256_file, write_json
+from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
+from dermdistill.run import Run
+from dermdistill.student.registry import build, count, fuse
+from dermdistill.teacher.build import build_teacher
+
+DEFAULT_THRESHOLD = "sensitivity_95"
+_PARITY_IMAGES = 64
+
+
+def export_bundle(
+    run_folder: str | Path,
+    out: str | Path,
+    manifest: pd.DataFrame,
+    *,
+    name: str | None = None,
+    report: str | Path | None = None,
+    force: bool = False,
+) -> Path:
+    """Export a finished run as a bundle.
+
+    BatchNorm is folded; temperature and thresholds are chosen on the run's validation images; the graph is compared
+    with PyTorch on random and on validation images before anything is written to `out`.
+
+    Args:
+        run_folder: a finished teacher or student.
+        out: the bundle's folder.
+        manifest: the manifest that the run was trained on.
+        name: the bundle's name, by default the run's.
+        report: a report.json whose figures go into the card.
+        force: replace a bundle that is there.
+
+    Raises:
+        InputError: the run is not finished, the manifest is another one, or `out` exists.
+        IntegrityError: the graph does not agree with PyTorch.
+    """
+    out = Path(out)
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; choose another folder, or --force to replace it")
+    run = Run(Path(run_folder))
+    header = run.header()
+    if header["status"] != "complete":
+        raise InputError(f"{run.folder} is not finished; train it to the end first")
+    if manifest_hash(manifest) != header["inputs"]["manifest"]:
+        raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
+    model = _load(run, header)
+    fitted = _fit_on_validation(run, header, manifest)
+    deployed = Deployed(fuse(model), header["mean"], header["std"], fitted["temperature"])
+    facts = _facts(name or header["name"], header, manifest, fitted, model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        folder = Path(temporary) / out.name
+        folder.mkdir()
+        write_onnx(deployed, header["image_size"], folder / GRAPH, _metadata(facts))
+        pixels = _validation_pixels(run, manifest, header["image_size"])
+        facts["parity"] = check_parity(deployed, folder / GRAPH, header["image_size"], pixels)
+        (folder / "MODEL_CARD.md").write_text(model_card(facts, header, report), encoding="utf-8")
+        (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(facts), encoding="utf-8")
+        facts["files"] = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+        write_json(folder / "bundle.json", facts)
+        read_bundle(folder)
+        _swap(folder, out)
+    return out
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put a finished folder in place; an old one leaves only once the new one is there."""
+    if not out.exists():
+        new.replace(out)
+        return
+    old = new.with_name(f"{new.name}.old")
+    out.replace(old)
+    new.replace(out)
+    shutil.rmtree(old)
+
+
+def _load(run: Run, header: dict[str, Any]) -> nn.Module:
+    if header["stage"] == "teacher":
+        model = build_teacher(header["model"], len(header["classes"]), weights="none")
+    else:
+        model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
+    try:
+        model.load_state_dict(load_file(run.model))
+    except RuntimeError as error:
+        raise IntegrityError(f"{run.model} does not fit the model '{header['model']}': {error}") from None
+    return model.eval()
+
+
+def _validation(run: Run) -> pd.DataFrame:
+    table = pd.read_parquet(run.predictions)
+    return table[table["role"] == "validation"]
+
+
+def _fit_on_validation(run: Run, header: dict[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
+    """Temperature and thresholds from the validation rows of the run's predictions."""
+    rows = _validation(run)
+    if rows.empty:
+        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
+    classes = tuple(header["classes"])
+    table = manifest.set_index("image_id").loc[rows["image_id"]].reset_index()
+    logits = rows[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
+    temperature = fit_temperature(logits, labels(table, classes))
+    melanoma = softmax(logits, temperature)[:, classes.index(MELANOMA)]
+    points = operating_points(melanoma, labels(table, BINARY_CLASSES))
+    thresholds = {
+        key: {
+            "value": point.value, "sensitivity": point.sensitivity, "specificity": point.specificity,
+            "chosen_on": "validation", "n": point.n, "positives": point.positives,
+        }
+        for key, point in points.items()
+        if point.value is not None
+    }  # fmt: skip
+    if DEFAULT_THRESHOLD not in thresholds:
+        raise InputError(f"the validation images allow no threshold '{DEFAULT_THRESHOLD}': {points}")
+    return {"temperature": temperature, "thresholds": thresholds}
+
+
+def _validation_pixels(run: Run, manifest: pd.DataFrame, size: int) -> np.ndarray:
+    """Some validation images as uint8 [N, 3, S, S]."""
+    paths = manifest.set_index("image_id")["path"].loc[_validation(run)["image_id"].head(_PARITY_IMAGES)]
+    return np.stack([resize_square(load_rgb(path), size).transpose(2, 0, 1) for path in paths])
+
+
+def _facts(
+    name: str, header: dict[str, Any], manifest: pd.DataFrame, fitted: dict[str, Any], model: nn.Module
+) -> dict[str, Any]:
+    cost = count(model, header["image_size"])
+    licences = sorted(manifest["licence"].dropna().unique())
+    synthetic = bool((manifest["source"] == "synthetic").any())
+    restricted = next((licence for licence in licences if "NC" in licence), None)
+    return {
+        "format": FORMAT,
+        "name": name,
+        "version": __version__,
+        "classes": header["classes"],
+        "melanoma_index": header["classes"].index(MELANOMA),
+        "input": {"size": header["image_size"]},
+        "temperature": fitted["temperature"],
+        "default_threshold": DEFAULT_THRESHOLD,
+        "thresholds": fitted["thresholds"],
+        "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences) or "unknown"},
+        "data": {
+            "manifest_sha256": header["inputs"]["manifest"],
+            "splits_sha256": header["inputs"]["splits"],
+            "sources": header["data_sources"],
+            "licences": licences,
+            "images": header["roles"],
+            "synthetic": synthetic,
+        },
+        "model": {
+            "name": header["model"], "stage": header["stage"], "parameters": cost.parameters, "macs": cost.macs,
+            "weights_sha256": header["model_sha256"],
+        },
+        "intended_use": ("SYNTHETIC training data. " if synthetic else "") + DISCLAIMER,
+    }  # fmt: skip
+
+
+def _metadata(facts: dict[str, Any]) -> dict[str, str]:
+    keys = (
+        "format", "name", "version", "classes", "melanoma_index", "temperature", "default_threshold", "thresholds",
+        "licence", "data", "intended_use",
+    )  # fmt: skip
+    expected = InputSpec.model_validate(facts["input"]).model_dump(mode="json")
+    return {"dermdistill.input": json.dumps(expected)} | {f"dermdistill.{key}": _text(facts[key]) for key in keys}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

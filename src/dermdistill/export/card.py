@@ -1,0 +1,111 @@
+"""The model card and the licence of the weights, rendered from facts."""
+
+from pathlib import Path
+from typing import Any
+
+from dermdistill.classes import CLASS_NAMES
+from dermdistill.data.sources import SOURCES
+from dermdistill.files import read_json
+
+
+def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path | None) -> str:
+    """A Markdown model card: use, data, training, figures, limits.
+
+    Args:
+        facts: the contents of bundle.json.
+        header: the run's header.
+        report: a report.json, or None for a card without figures.
+    """
+    data, model, entry = facts["data"], facts["model"], facts["input"]
+    classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in facts["classes"])
+    citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data["sources"] if name in SOURCES)
+    thresholds = "\n".join(
+        f"| `{name}` | {point['value']:.4f} | {_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
+        for name, point in facts["thresholds"].items()
+    )
+    synthetic = "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
+    return f"""# {facts["name"]}
+
+**{facts["intended_use"]}**
+
+{synthetic}A classifier of dermoscopic images with {model["parameters"]:,} parameters and {model["macs"] / 1e6:.1f} million
+multiply-accumulates an image, made by dermdistill {facts["version"]}.
+
+## Use
+
+- Input: one RGB dermoscopic image, resized to {entry["size"]}x{entry["size"]} px without keeping the aspect ratio.
+- Output: the probability of each class: {classes}. Probabilities are divided by a temperature of
+  {facts["temperature"]:.3f}, fitted on validation images.
+- Intended for research on model compression and dermoscopy. Not for diagnosis, triage or treatment.
+
+| threshold | melanoma probability | sensitivity on validation | specificity on validation |
+|---|---|---|---|
+{thresholds}
+
+## Data
+
+- Sources: {", ".join(data["sources"])}; licences of the images: {", ".join(data["licences"]) or "unknown"}.
+- Images: {", ".join(f"{count} {role}" for role, count in data["images"].items())}.
+- SHA-256 of the manifest `{data["manifest_sha256"]}`, of the splits `{data["splits_sha256"]}`.
+
+{citations}
+
+## Training
+
+- Architecture `{model["name"]}`, seed {header["seed"]}, hardware: {header["hardware"]}.
+- Recipe: `{header["recipe"]}`
+
+## Figures
+
+{_figures(facts["name"], header, report)}
+
+## Limits
+
+- Trained and tested on few clinics and cameras; accuracy on others is lower and not known.
+- Dark skin, children, mucosa, nails and non-pigmented melanomas are rare or absent in the data.
+- A photograph that is not dermoscopic, or shows no lesion, still gets a probability.
+- Nevi in HAM10000 were mostly not confirmed by histology, melanomas were: part of what looks like accuracy may be that.
+
+## Licence
+
+Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LICENSE-WEIGHTS.txt.
+"""
+
+
+def _figures(name: str, header: dict[str, Any], report: str | Path | None) -> str:
+    if report is None or not Path(report).is_file():
+        return "No report was given when this bundle was made."
+    content = read_json(report)
+    own = content["models"].get(header["name"])
+    if own is None:
+        return f"The report has no figures of '{header['name']}'."
+    lines = ["| figure | value | 95 % interval |", "|---|---|---|"]
+    for metric, figure in own["metrics"].items():
+        if figure["value"] is not None:
+            lines.append(f"| {metric} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |")
+    of = content["data"]
+    lines.append(
+        f"\nOn {of['n']} held-out images with {of['positives']} melanomas (manifest `{of['manifest_sha256'][:16]}`); "
+        "intervals by lesion-clustered bootstrap."
+    )
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "undefined" if value is None else f"{100 * value:.1f} %"
+
+
+def weights_licence(facts: dict[str, Any]) -> str:
+    """The text of LICENSE-WEIGHTS.txt."""
+    sources = "\n".join(f"  {name}: {SOURCES[name].citation}" for name in facts["data"]["sources"] if name in SOURCES)
+    note = ""
+    if "NC" in facts["licence"]["weights"]:
+        note = (
+            "\nThe weights were learned from images under a non-commercial licence and are passed on under the same\n"
+            "condition: attribution to the sources below, no commercial use.\n"
+            "CC BY-NC 4.0: https://creativecommons.org/licenses/by-nc/4.0/\n"
+        )
+    return (
+        f"Licence of the weights of '{facts['name']}': {facts['licence']['weights']}\n{note}\n"
+        f"Sources:\n{sources}\n\nThe code of dermdistill is under Apache-2.0.\n\n{facts['intended_use']}\n"
+    )

@@ -1,0 +1,281 @@
+"""All stages from one recipe: what is done and valid is skipped, what was interrupted goes on.
+
+    work folder/
+      manifest.parquet  splits.json  set_aside.csv
+      teachers/NAME/    bank/        students/NAME/
+      report/           bundles/NAME/
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as lightning
+import pandas as pd
+
+from dermdistill.classifier import image_sets
+from dermdistill.config import Recipe
+from dermdistill.data.duplicates import find_duplicates
+from dermdistill.data.importers import combine, import_dataset
+from dermdistill.data.manifest import manifest_hash, read_manifest, write_manifest
+from dermdistill.data.splits import Splits, make_splits, read_splits, roles, write_splits
+from dermdistill.errors import InputError
+from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from dermdistill.run import Run
+from dermdistill.softlabels.bank import Bank, BankSpec, read_bank, write_bank
+from dermdistill.student.distill import distill
+from dermdistill.teacher.finetune import load_teacher, teach
+
+
+@dataclass(frozen=True)
+class Work:
+    """A recipe and the folder that it is carried out in."""
+
+    recipe: Recipe
+    folder: Path
+    data: Path | None = None
+    cache: Path | None = None
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.parquet"
+
+    @property
+    def splits(self) -> Path:
+        return self.folder / "splits.json"
+
+    @property
+    def bank(self) -> Path:
+        return self.folder / "bank"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    def teacher(self, name: str) -> Path:
+        return self.folder / "teachers" / name
+
+    def student(self, name: str) -> Path:
+        return self.folder / "students" / name
+
+    def bundle(self, name: str) -> Path:
+        return self.folder / "bundles" / name
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        return self.recipe.export.students or (self.recipe.students[0].name,)
+
+
+def find_data(given: Path | None = None) -> Path:
+    """The folder of real images: given, else `DERMDISTILL_DATA`, else ../shared/data if it is there.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = given or os.environ.get("DERMDISTILL_DATA")
+    folder = Path(named) if named else Path("../shared/data")
+    if not folder.is_dir():
+        raise InputError(
+            f"no data folder at {folder}: give --data DIR or set DERMDISTILL_DATA to the folder that holds the "
+            "recipe's sources; `dermdistill data fetch` downloads public ones"
+        )
+    return folder
+
+
+def stages(work: Work) -> list[tuple[str, bool]]:
+    """Each stage in order, and whether it is done: the plan that `--dry-run` shows."""
+    recipe = work.recipe
+    plan = [("data", _is_current(work, "data", _data_identity(work), work.manifest)), ("split", work.splits.exists())]
+    plan += [(f"teach {spec.name}", Run(work.teacher(spec.name)).is_complete()) for spec in recipe.teachers]
+    if any(spec.labels == "bank" for spec in recipe.students):
+        header = work.bank / "bank.json"
+        plan.append(("soften", header.exists() and read_json(header)["status"] == "complete"))
+    plan += [(f"distill {spec.name}", Run(work.student(spec.name)).is_complete()) for spec in recipe.students]
+    plan.append(("evaluate", _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")))
+    for name in work.exported:
+        bundle = work.bundle(name) / "bundle.json"
+        plan.append((f"export {name}", _is_current(work, f"export-{name}", _bundle_identity(work, name), bundle)))
+    return plan
+
+
+def run_recipe(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None] = print) -> None:
+    """Carry out every stage that is not done.
+
+    Args:
+        work: the recipe and its folder.
+        fabric: launched already.
+        tell: told what each stage did, in a line.
+
+    Raises:
+        InputError: the folder holds another recipe's work.
+    """
+    manifest, splits = prepare(work, fabric, tell)
+    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
+    common: dict[str, Any] = {"seed": work.recipe.seed, "fabric": fabric, "cache": work.cache}
+    for teacher in work.recipe.teachers:
+        run = teach(teacher, manifest, splits, part, work.teacher(teacher.name), **common)
+        tell(_trained(run))
+    bank = None
+    if any(spec.labels == "bank" for spec in work.recipe.students):
+        bank = soften(work, manifest, part, fabric)
+        tell(f"soften: {bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
+    teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]
+    for student in work.recipe.students:
+        run = distill(
+            student, manifest, splits, part, work.student(student.name),
+            bank=bank, teachers=teachers, views=work.recipe.soften, **common,
+        )  # fmt: skip
+        tell(_trained(run))
+    if fabric.is_global_zero:
+        conclude(work, manifest, tell)
+    fabric.barrier()
+
+
+def prepare(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]) -> tuple[pd.DataFrame, Splits]:
+    """The manifest and the frozen splits, made first where need be."""
+    if fabric.is_global_zero:
+        identity = _data_identity(work)
+        if not _is_current(work, "data", identity, work.manifest):
+            if work.manifest.exists():
+                raise InputError(f"{work.folder} holds the work of other data; choose another --out")
+            _make_manifest(work, tell)
+            _mark(work, "data", identity)
+        manifest = read_manifest(work.manifest)
+        if not work.splits.exists():
+            split = work.recipe.split
+            write_splits(make_splits(manifest, split.folds, split.seed), work.splits)
+    fabric.barrier()
+    manifest = read_manifest(work.manifest)
+    splits = read_splits(work.splits, manifest)
+    asked = {"folds": work.recipe.split.folds, "seed": work.recipe.split.seed}
+    if {key: splits.rule[key] for key in asked} != asked:
+        raise InputError(f"{work.splits} was made with {splits.rule}, the recipe asks for {asked}; choose another --out")
+    melanomas = int(manifest["melanoma"].sum())
+    tell(f"data: {len(manifest)} images, {melanomas} melanomas, {splits.rule['folds']} folds ({work.manifest})")
+    return manifest, splits
+
+
+def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
+    spec = work.recipe.data
+    if spec.synthetic is not None:
+        from dermdistill.data.synthetic import generate
+
+        made = spec.synthetic
+        generate(work.folder / "synthetic", n=made.images, size=made.size, seed=made.seed)
+        write_manifest(read_manifest(work.folder / "synthetic" / "manifest.parquet"), work.manifest)
+        return
+    root = find_data(work.data)
+    result = combine([
+        import_dataset(root / source.path, source.layout, drop_unknown=spec.drop_unknown) for source in spec.sources
+    ])  # fmt: skip
+    for reason, count in result.dropped.items():
+        tell(f"data: dropped {count} ({reason})")
+    table = result.manifest if spec.limit is None else _limited(result.manifest, spec.limit, work.recipe.seed)
+    found = find_duplicates(table)
+    table["duplicate_group"] = found.groups
+    set_aside = [*result.set_aside, *found.set_aside.items()]
+    if set_aside:
+        tell(f"data: {len(set_aside)} images set aside, see {work.folder / 'set_aside.csv'}")
+        with atomic_path(work.folder / "set_aside.csv") as temporary:
+            pd.DataFrame(set_aside, columns=["image", "reason"]).to_csv(temporary, index=False)
+    write_manifest(table[~table["image_id"].isin(found.set_aside)], work.manifest)
+
+
+def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+    """About `limit` images: the part of a grouped, stratified division that is nearest to it."""
+    parts = round(len(table) / limit * 4)
+    if parts <= 4:
+        return table
+    splits = make_splits(table, parts, seed)
+    kept = {name for name, fold in splits.folds.items() if isinstance(fold, int) and fold < 4}
+    return table[table["image_id"].isin(kept)].reset_index(drop=True)
+
+
+def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> Bank:
+    """The soft-label bank of the training images; other processes wait until the first has written it."""
+    spec = work.recipe.soften
+    if fabric.is_global_zero:
+        loaded = [load_teacher(work.teacher(teacher.name)) for teacher in work.recipe.teachers]
+        sets = [
+            image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
+            for _, header in loaded
+        ]
+        teachers, headers = [teacher for teacher, _ in loaded], [header for _, header in loaded]
+        write_bank(
+            work.bank, BankSpec(spec.views, spec.seed, spec.spec), teachers, headers, sets,
+            manifest_hash(manifest), device=fabric.device, batch_size=spec.batch_size,
+        )  # fmt: skip
+    fabric.barrier()
+    return read_bank(work.bank)
+
+
+def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) -> None:
+    """The report and the bundles."""
+    from dermdistill.evaluate.report import evaluate
+    from dermdistill.evaluate.sources import read_model
+    from dermdistill.export.bundle import export_bundle
+
+    spec, report = work.recipe.evaluate, work.report / "report.json"
+    identity = _evidence_identity(work)
+    if not _is_current(work, "evaluate", identity, report):
+        models = {name: read_model(folder) for name, folder in _runs(work).items()}
+        evaluate(
+            manifest, models, work.report, baseline=spec.baseline or work.recipe.teachers[0].name,
+            replicates=spec.replicates, seed=spec.seed,
+        )  # fmt: skip
+        _mark(work, "evaluate", identity)
+    tell(f"evaluate: {work.report / 'report.html'}")
+    for name in work.exported:
+        identity = _bundle_identity(work, name)
+        if not _is_current(work, f"export-{name}", identity, work.bundle(name) / "bundle.json"):
+            export_bundle(work.student(name), work.bundle(name), manifest, name=name, report=report, force=True)
+            _mark(work, f"export-{name}", identity)
+        tell(f"export: {work.bundle(name)}")
+
+
+def _runs(work: Work) -> dict[str, Path]:
+    teachers = {spec.name: work.teacher(spec.name) for spec in work.recipe.teachers}
+    return teachers | {spec.name: work.student(spec.name) for spec in work.recipe.students}
+
+
+def _trained(run: Run) -> str:
+    header = run.header()
+    best = header["best_auroc"]
+    auroc = "undefined" if best is None else f"{best:.4f}"
+    return (
+        f"{header['stage']} {header['name']}: {header['parameters']:,} parameters, validation melanoma AUROC {auroc} "
+        f"in epoch {header['best_epoch'] + 1}, trained for {header['training_seconds']:.0f} s"
+    )
+
+
+def _data_identity(work: Work) -> str:
+    return sha256_json(work.recipe.data.model_dump(mode="json"))
+
+
+def _evidence_identity(work: Work) -> str:
+    predictions = {name: _hash_of(Run(folder).predictions) for name, folder in _runs(work).items()}
+    return sha256_json([predictions, work.recipe.evaluate.model_dump(mode="json"), _hash_of(work.manifest)])
+
+
+def _bundle_identity(work: Work, name: str) -> str:
+    run = Run(work.student(name))
+    return sha256_json([_hash_of(run.model), _hash_of(run.predictions), _hash_of(work.report / "report.json")])
+
+
+def _hash_of(path: Path) -> str | None:
+    return sha256_file(path) if path.exists() else None
+
+
+def _marker(work: Work, stage: str) -> Path:
+    return work.folder / "stages" / f"{stage}.json"
+
+
+def _mark(work: Work, stage: str, identity: str) -> None:
+    write_json(_marker(work, stage), {"stage": stage, "identity": identity})
+
+
+def _is_current(work: Work, stage: str, identity: str, output: Path) -> bool:
+    marker = _marker(work, stage)
+    return output.exists() and marker.exists() and read_json(marker)["identity"] == identity

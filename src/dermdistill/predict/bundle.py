@@ -1,0 +1,120 @@
+"""The bundle: a folder that holds everything a prediction needs, checked before it is used."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dermdistill.data.preprocess import PREPROCESS_VERSION
+from dermdistill.errors import InputError, IntegrityError
+from dermdistill.files import read_json, sha256_file
+
+FORMAT = "dermdistill-bundle/1"
+GRAPH = "model.onnx"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Part):
+    """What the graph expects: RGB in [0, 1], float32, [N, 3, size, size]."""
+
+    size: int = Field(gt=0)
+    layout: Literal["NCHW"] = "NCHW"
+    dtype: Literal["float32"] = "float32"
+    range: tuple[float, float] = (0.0, 1.0)
+    resize: str = PREPROCESS_VERSION
+
+
+class ThresholdSpec(_Part):
+    """An operating point: at or above `value` an image counts as positive."""
+
+    value: float = Field(ge=0, le=1)
+    sensitivity: float | None
+    """On the data that it was chosen on."""
+    specificity: float | None
+    chosen_on: str
+    n: int
+    positives: int
+
+
+class BundleSpec(_Part):
+    """The contents of bundle.json."""
+
+    format: Literal["dermdistill-bundle/1"]
+    name: str
+    version: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    melanoma_index: int = Field(ge=0)
+    input: InputSpec
+    temperature: float = Field(gt=0)
+    default_threshold: str
+    thresholds: dict[str, ThresholdSpec] = Field(min_length=1)
+    licence: dict[str, str]
+    data: dict[str, Any]
+    model: dict[str, Any]
+    parity: dict[str, Any]
+    files: dict[str, str]
+    """SHA-256 of each other file."""
+    intended_use: str
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.melanoma_index >= len(self.classes):
+            raise ValueError(f"melanoma_index {self.melanoma_index} is beyond the {len(self.classes)} classes")
+        if self.default_threshold not in self.thresholds:
+            raise ValueError(f"default_threshold '{self.default_threshold}' is none of {sorted(self.thresholds)}")
+        if self.input.resize != PREPROCESS_VERSION:
+            raise ValueError(f"preprocessing '{self.input.resize}' is not known, expected '{PREPROCESS_VERSION}'")
+        return self
+
+
+class Bundle(_Part):
+    """A checked bundle on disk."""
+
+    folder: Path
+    spec: BundleSpec
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / GRAPH
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Open a bundle and check every file's hash.
+
+    Raises:
+        InputError: no bundle there.
+        IntegrityError: a file is missing, changed, or does not fit the format.
+    """
+    folder = Path(folder)
+    path = folder / "bundle.json"
+    if not path.is_file():
+        raise InputError(f"{folder} is not a bundle: it has no bundle.json; make one with `dermdistill export`")
+    try:
+        spec = BundleSpec.model_validate(read_json(path))
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'bundle'}: {e['msg']}" for e in error.errors()]
+        raise IntegrityError(f"{path} does not fit {FORMAT}:\n" + "\n".join(lines)) from None
+    for name, expected in {GRAPH: spec.files.get(GRAPH), **spec.files}.items():
+        file = folder / name
+        if Path(name).name != name or expected is None or not file.is_file():
+            raise IntegrityError(f"{folder} lacks {name}, or bundle.json does not list it")
+        if (found := sha256_file(file)) != expected:
+            raise IntegrityError(f"{file} was changed: its SHA-256 is {found[:12]}…, bundle.json says {expected[:12]}…")
+    return Bundle(folder=folder, spec=spec)
+
+
+def default_bundle() -> Path:
+    """The folder of the bundle that ships with the package.
+
+    Raises:
+        InputError: this installation ships none.
+    """
+    weights = Path(str(resources.files("dermdistill"))) / "weights"
+    named = weights / "DEFAULT"
+    if not named.is_file():
+        raise InputError("this installation ships no model: give one with --model BUNDLE")
+    return weights / named.read_text(encoding="utf-8").strip()
