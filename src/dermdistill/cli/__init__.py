@@ -60,9 +60,9 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import data, deploy, evaluate, train
+    from dermdistill.cli import data, demo, deploy, evaluate, train
 
-    for module in (train, evaluate, deploy):
+    for module in (demo, train, evaluate, deploy):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
 

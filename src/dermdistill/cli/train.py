@@ -1,4 +1,4 @@
-"""`dermdistill teach | soften | distill | students | run | demo`."""
+"""`dermdistill teach | soften | distill | students | run`."""
 
 from pathlib import Path
 from typing import Annotated, Any

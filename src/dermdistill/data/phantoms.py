@@ -1,7 +1,8 @@
 """Painting synthetic lesions: dermoscopy-like pictures of what was never skin.
 
-A lesion is a layer of log-reflectance relative to the skin beneath, [S, S, 3]: 0 is bare skin, negative absorbs,
-positive scatters. Pigments mix in it as they do in skin (Beer-Lambert), and a view is the skin times exp(layer).
+A lesion is a layer of log-reflectance relative to the skin beneath, [S, S, 3]: 0 is bare skin, negative
+absorbs, positive scatters. Pigments mix in it as they do in skin (Beer-Lambert), and a view is the skin times
+exp(layer).
 The rule of thumb that the pictures follow is Nachbar et al., "The ABCD rule of dermatoscopy",
 J Am Acad Dermatol 30 (1994) 551-559: asymmetry, border, colours, differential structures.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 INKS: dict[str, tuple[float, float, float]] = {
     "tan": (-0.16, -0.40, -0.54),
@@ -30,7 +31,7 @@ INKS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Signs:
-    """The ABCD signs of one lesion, each 0 (harmless) to 1 (suspicious), and its radius in half image widths."""
+    """The ABCD signs of one lesion, each 0 (harmless) to 1 (suspicious); the radius in half image widths."""
 
     asymmetry: float
     border: float
@@ -88,7 +89,11 @@ class Canvas:
         angle = np.arctan2(self.y, self.x)
         reach = np.ones_like(angle)
         for waves in (2, 3):
-            reach += rng.normal(0, 0.02 + 0.15 * signs.asymmetry) / waves * np.cos(waves * angle + rng.uniform(0, 7))
+            reach += (
+                rng.normal(0, 0.02 + 0.15 * signs.asymmetry)
+                / waves
+                * np.cos(waves * angle + rng.uniform(0, 7))
+            )
         for waves in rng.integers(4, 10, 3):
             reach += rng.normal(0, 0.005 + 0.035 * signs.border) * np.cos(waves * angle + rng.uniform(0, 7))
         stretch = 1 - rng.uniform(0, 0.12 + 0.25 * signs.asymmetry)
@@ -118,7 +123,7 @@ class Canvas:
         return (far * np.cos(angle)).astype(np.float32), (far * np.sin(angle)).astype(np.float32)
 
     def patch(self, spread: float, strength: float) -> np.ndarray:
-        """One ragged patch inside the lesion, off-centre by as much as the lesion is asymmetric, as an alpha."""
+        """One ragged patch inside the lesion, off-centre if the lesion is asymmetric, as an alpha."""
         x, y = self.places(1, outer=0.25 + 0.65 * self.signs.asymmetry)
         wide = spread * self.signs.radius
         near = ((self.x - x) ** 2 + (self.y - y) ** 2) / wide**2
@@ -133,15 +138,14 @@ class Canvas:
         v = 2 * np.pi / pitch * self.y + bend * self.field(9)
         turn = rng.uniform(0, np.pi)
         waves = sum(
-            np.cos(u * np.cos(turn + step) + v * np.sin(turn + step)) for step in (0, np.pi / 3, 2 * np.pi / 3)
+            np.cos(u * np.cos(turn + step) + v * np.sin(turn + step))
+            for step in (0, np.pi / 3, 2 * np.pi / 3)
         )
         broken = sigmoid(4 * (self.field(5) + 0.8 - 1.1 * irregular))
         return sigmoid(-2 * (np.asarray(waves) + 0.2)) * broken * self.mask
 
     def branches(self, count: int, thickness: float) -> np.ndarray:
         """Branching vessels from the border inwards, as an alpha."""
-        from PIL import ImageDraw
-
         rng, scale = self.rng, 2
         sheet = Image.new("L", (self.size * scale,) * 2)
         pen = ImageDraw.Draw(sheet)
@@ -172,9 +176,8 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
     """Smooth noise [S, S] with `cells` bumps along a side."""
     grid = Image.fromarray(rng.standard_normal((cells + 2, cells + 2)).astype(np.float32))
-    edge = 1.0
-    box = (edge, edge, cells + 2 - edge, cells + 2 - edge)
-    return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    inside = (1, 1, cells + 1, cells + 1)
+    return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC, box=inside))
 
 
 def melanocytic(canvas: Canvas) -> None:
@@ -194,9 +197,12 @@ def melanocytic(canvas: Canvas) -> None:
     else:
         x, y = canvas.places(int(rng.integers(14, 40)), outer=0.8 + 0.25 * signs.structure)
         even = rng.uniform(0.025, 0.045)
-        canvas.mix(0.55 * canvas.spots(x, y, even * np.exp(rng.normal(0, 0.1 + 0.5 * signs.structure, x.size))), "dark")
-    if signs.structure > 0.5 and rng.random() < 0.75:
-        canvas.mix(canvas.patch(rng.uniform(0.4, 0.65), 0.45 + 0.45 * signs.structure), "veil")
+        canvas.mix(
+            0.55 * canvas.spots(x, y, even * np.exp(rng.normal(0, 0.1 + 0.5 * signs.structure, x.size))),
+            "dark",
+        )
+    if signs.structure > 0.5 and rng.random() < 0.7:
+        canvas.mix(canvas.patch(rng.uniform(0.35, 0.6), 0.45 + 0.45 * signs.structure), "veil")
     dots = rng.poisson(14 * signs.structure**2)
     if dots:
         x, y = canvas.places(dots, inner=0.3, outer=1.0)
@@ -204,7 +210,7 @@ def melanocytic(canvas: Canvas) -> None:
 
 
 def keratosis_benign(canvas: Canvas) -> None:
-    """Seborrhoeic keratoses and lentigines: stuck on, waxy, with milia-like cysts and comedo-like openings."""
+    """Seborrhoeic keratoses and lentigines: waxy, with milia-like cysts and comedo-like openings."""
     signs, rng = canvas.signs, canvas.rng
     density = rng.uniform(0.6, 1.1) + 0.22 * canvas.field(12) + 0.12 * canvas.field(5)
     canvas.mix(canvas.mask * np.clip(density, 0.15, 1.2), str(rng.choice(["tan", "brown", "brown"])))
@@ -262,7 +268,9 @@ def vascular(canvas: Canvas) -> None:
     lagoons = canvas.spots(x, y, signs.radius * rng.uniform(0.14, 0.34, x.size)) * canvas.mask
     canvas.mix(rng.uniform(0.6, 0.95) * lagoons, str(rng.choice(["red", "purple", "purple", "dark"])))
     if rng.random() < 0.5:
-        canvas.mix(canvas.patch(rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.8)), str(rng.choice(["purple", "black"])))
+        canvas.mix(
+            canvas.patch(rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.8)), str(rng.choice(["purple", "black"]))
+        )
     if rng.random() < 0.4:
         canvas.mix(canvas.patch(rng.uniform(0.4, 0.7), rng.uniform(0.2, 0.5)), "veil")
 

@@ -1,6 +1,7 @@
 """DSNet, the student of Khan et al., Computers in Biology and Medicine 146 (2022) 105581.
 
-Few parameters (268,898 with two classes at 224 px), 64 % of them in the dense layer, but much work: 1.1 GMACs.
+Few parameters (268,898 with two classes at 224 px), 64 % of them in the dense layer, but much work:
+1.1 billion multiply-accumulates.
 """
 
 from torch import Tensor, nn
@@ -21,12 +22,14 @@ class DSNet(nn.Module):
         side = ((image_size - 2) // 2 - 2) // 2 - 2
         if side < 1:
             raise InputError(f"DSNet needs images of at least 18 px, got {image_size}")
+        self.image_size = image_size
         self.features = nn.Sequential(
             nn.Conv2d(3, 128, 3), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(128, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(64, 32, 3), nn.ReLU(),
         )  # fmt: skip
-        self.classifier = nn.Sequential(nn.Dropout(0.25), nn.Flatten(), nn.Linear(32 * side * side, num_classes))
+        dense = nn.Linear(32 * side * side, num_classes)
+        self.classifier = nn.Sequential(nn.Dropout(0.25), nn.Flatten(), dense)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of images [N, 3, S, S]."""

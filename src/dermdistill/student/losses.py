@@ -75,8 +75,8 @@ def cross_entropy(student: Tensor, labels: Tensor, class_weights: tuple[float, .
 def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T² · KL(teacher ‖ student) of the softened probabilities, averaged over the batch.
 
-    Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531, section 2; the
-    factor T² keeps the gradient's scale while T changes.
+    Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531, section 2;
+    the factor T² keeps the gradient's scale while T changes.
     """
     ours = (student / temperature).log_softmax(1)
     theirs = (teacher / temperature).log_softmax(1)
@@ -86,11 +86,13 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
 def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of the logits, each row's mean taken off first.
 
-    A softmax does not see the mean of the logits, so that neither does this loss; an ensemble's logits are known
-    only up to it. Sources: Ba, Caruana, "Do deep nets really need to be deep?", NeurIPS 2014, eq. 1; Kim et al.,
-    "Comparing Kullback-Leibler divergence and mean squared error loss in knowledge distillation", IJCAI 2021.
+    A softmax does not see the mean of the logits, so that neither does this loss; an ensemble's logits are
+    known only up to it. Sources: Ba, Caruana, "Do deep nets really need to be deep?", NeurIPS 2014, eq. 1; Kim
+    et al., "Comparing Kullback-Leibler divergence and mean squared error loss in knowledge distillation",
+    IJCAI 2021.
     """
-    return functional.mse_loss(student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True))
+    difference = student - teacher
+    return (difference - difference.mean(1, keepdim=True)).square().mean()
 
 
 def decoupled(
@@ -98,8 +100,8 @@ def decoupled(
 ) -> Tensor:
     """DKD: target · TCKD + other · NCKD, with T², averaged over the batch.
 
-    TCKD compares the binary probabilities (target, rest); NCKD the probabilities among the other classes. Source:
-    Zhao et al., "Decoupled knowledge distillation", CVPR 2022, eq. 7.
+    TCKD compares the binary probabilities (target, rest); NCKD the probabilities among the other classes.
+    Source: Zhao et al., "Decoupled knowledge distillation", CVPR 2022, eq. 7.
 
     Raises:
         ValueError: labels are not class indices, or there are only two classes (then NCKD is empty).
@@ -129,7 +131,7 @@ def decoupled(
 def dist(student: Tensor, teacher: Tensor, temperature: float, inter: float, intra: float) -> Tensor:
     """DIST: one minus Pearson's correlation, within images over classes and within classes over images.
 
-    Source: Huang et al., "Knowledge distillation from a stronger teacher", NeurIPS 2022, eqs. 6-9, with T².
+    Source: Huang et al., "Knowledge distillation from a stronger teacher", NeurIPS 2022, eqs. 6-10, with T².
     """
     ours, theirs = (student / temperature).softmax(1), (teacher / temperature).softmax(1)
     between = 1 - _pearson(ours, theirs).mean()

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.flop_counter import FlopCounterMode
 
-from dermdistill.errors import IntegrityError, InputError
+from dermdistill.errors import InputError, IntegrityError
 from dermdistill.student.dsnet import DSNet
 from dermdistill.student.repds import RepDS
 from dermdistill.student.trunk import cut
-from dermdistill.teacher.build import Weights, build_teacher, normalisation
+from dermdistill.teacher.build import Weights, build_teacher, normalisation, require_known
 
 BUDGET = 270_000
 """Parameters that a student may have at inference, BatchNorm folded."""
@@ -48,14 +48,14 @@ class Count:
 _SPECS = {
     "dsnet": Spec("dsnet", 224, _HALF, _HALF, "DSNet of Khan et al. 2022"),
     "repds": Spec("repds", 128, _HALF, _HALF, "depthwise-separable net, from scratch"),
-    "lite0_cut": Spec("lite0_cut", 128, _HALF, _HALF, "EfficientNet-Lite0 ended after two blocks of its fourth stage"),
+    "lite0_cut": Spec("lite0_cut", 128, _HALF, _HALF, "EfficientNet-Lite0, ended in its fourth stage"),
 }
 _LITE0_CUT_BLOCKS = 7  # stages of 1, 2 and 2 blocks, and two of the fourth
 _LITE0_CUT_HEAD = 192
 
 
 def names() -> list[str]:
-    """The students of our own; besides them 'timm:<model>' and 'timm:<model>@cut' are any timm model, whole or cut."""
+    """The students of our own; 'timm:<model>' and 'timm:<model>@cut' are any timm model, whole or cut."""
     return list(_SPECS)
 
 
@@ -71,8 +71,10 @@ def spec(name: str) -> Spec:
         known = ", ".join([*names(), "timm:<model>", "timm:<model>@cut"])
         raise InputError(f"no student is called '{name}'; there are {known}")
     model = name.removeprefix("timm:").removesuffix("@cut")
-    mean, std = normalisation(build_teacher(model, 2, weights="none"))
-    return Spec(name, 128, mean, std, f"timm's {model}" + (", cut to the budget" if name.endswith("@cut") else ""))
+    require_known(model)
+    mean, std = normalisation(model)
+    is_cut = ", cut to the budget" if name.endswith("@cut") else ""
+    return Spec(name, 128, mean, std, f"timm's {model}{is_cut}")
 
 
 def build(
@@ -88,7 +90,8 @@ def build(
     Args:
         name: see `names`.
         num_classes: outputs.
-        image_size: side of the input; only DSNet's dense layer depends on it.
+        image_size: side of the input, by default the student's own; DSNet's dense layer and vision
+            transformers depend on it.
         weights: ImageNet weights for pretrained trunks and timm models; students from scratch have none and
             take no notice.
         weights_file: for weights='file'.
@@ -96,26 +99,26 @@ def build(
     Returns:
         The student. Its forward takes normalised float32 [N, 3, S, S] and gives logits [N, num_classes].
     """
-    known = spec(name)
+    size = image_size or spec(name).image_size
     builders: dict[str, Callable[[], nn.Module]] = {
-        "dsnet": lambda: DSNet(num_classes, image_size or known.image_size),
+        "dsnet": lambda: DSNet(num_classes, size),
         "repds": lambda: RepDS(num_classes),
         "lite0_cut": lambda: cut(
             "tf_efficientnet_lite0", num_classes, blocks=_LITE0_CUT_BLOCKS, head=_LITE0_CUT_HEAD,
-            weights=weights, weights_file=weights_file,
+            image_size=size, weights=weights, weights_file=weights_file,
         ),
     }  # fmt: skip
     if name in builders:
         return builders[name]()
     model = name.removeprefix("timm:").removesuffix("@cut")
     make = cut if name.endswith("@cut") else build_teacher
-    return make(model, num_classes, weights=weights, weights_file=weights_file)
+    return make(model, num_classes, image_size=size, weights=weights, weights_file=weights_file)
 
 
 def count(model: nn.Module, image_size: int) -> Count:
     """Count a model's parameters at inference and its MACs for one image of `image_size` px."""
     device = next(model.parameters()).device
-    fused = fuse(model)
+    fused = fuse(model, image_size)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         fused(torch.zeros(1, 3, image_size, image_size, device=device))
@@ -130,58 +133,67 @@ def check_budget(parameters: int, limit: int = BUDGET) -> None:
     """
     if parameters > limit:
         raise InputError(
-            f"the student has {parameters:,} parameters at inference, the budget is {limit:,}; choose a smaller one, "
-            "cut it ('timm:<model>@cut'), or set allow_over_budget = true"
+            f"the student has {parameters:,} parameters at inference, the budget is {limit:,}; choose a smaller "
+            "one, cut it ('timm:<model>@cut'), or set allow_over_budget = true"
         )
 
 
 @torch.no_grad()
-def fuse(model: nn.Module) -> nn.Module:
+def fuse(model: nn.Module, image_size: int | None = None) -> nn.Module:
     """A copy in evaluation mode with each BatchNorm that directly follows a convolution folded into it.
 
-    Folded are a convolution and the BatchNorm after it in one `nn.Sequential`, and timm's pairs of names
-    (conv_stem/bn1, conv_dw/bn1, …) in the order that a trial run shows.
+    Which BatchNorm follows which convolution is seen in a trial run, so that any model can be folded.
+
+    Args:
+        model: a student or timm model; it is left as it is.
+        image_size: side of the trial's images, for models that do not take every size.
 
     Raises:
         IntegrityError: the fused copy does not give the same output.
     """
     fused = copy.deepcopy(model).eval()
     device = next(fused.parameters()).device
-    trial = torch.rand(2, 3, *_trial_size(model), device=device)
+    generator = torch.Generator().manual_seed(0)  # the caller's random state stays as it is
+    trial = torch.rand(2, 3, *_trial_size(model, image_size), generator=generator).to(device)
     for convolution, norm in _followed(fused, trial):
+        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
         convolution.weight, convolution.bias = fuse_conv_bn_weights(
-            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            convolution.weight, convolution.bias, *statistics
         )
         _replace(fused, norm, _rest_of(norm))
     before, after = copy.deepcopy(model).eval()(trial), fused(trial)
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-4 * max(1.0, float(before.abs().max()))):
-        raise IntegrityError(f"folding BatchNorm changed the output by {float((before - after).abs().max()):.2g}")
+        difference = float((before - after).abs().max())
+        raise IntegrityError(f"folding BatchNorm changed the output by {difference:.2g}")
     return fused
 
 
-def _trial_size(model: nn.Module) -> tuple[int, int]:
+def _trial_size(model: nn.Module, image_size: int | None) -> tuple[int, int]:
+    if image_size:
+        return image_size, image_size
     if isinstance(model, DSNet):
-        pixels = model.classifier[2].in_features // 32
-        side = round(pixels**0.5)
-        return (((side + 2) * 2 + 2) * 2 + 2,) * 2
-    return (64, 64)
+        return model.image_size, model.image_size
+    bound = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return bound or (96, 96)
 
 
 def _followed(model: nn.Module, trial: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions whose output goes straight into a BatchNorm, found by watching a trial run."""
-    made: dict[int, nn.Conv2d] = {}
+    made: dict[int, tuple[nn.Conv2d, int]] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     alive: list[torch.Tensor] = []  # keeps outputs, so that an id is not used twice
 
     def convolved(module: nn.Module, _: object, output: torch.Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
-        made[id(output)] = module
+        made[id(output)] = (module, output._version)
         alive.append(output)
 
     def normalised(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)
-        if id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])], module))
+        convolution, version = made.get(id(inputs[0]), (None, 0))
+        # another version: an activation in place stands between the two
+        if convolution is not None and inputs[0]._version == version:
+            pairs.append((convolution, module))
 
     hooks = []
     for module in model.modules():
@@ -196,7 +208,7 @@ def _followed(model: nn.Module, trial: torch.Tensor) -> list[tuple[nn.Conv2d, nn
 
 
 def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
-    """What remains of a BatchNorm without its statistics: timm's BatchNormAct2d keeps dropout and activation."""
+    """What remains of a BatchNorm without its statistics: timm's BatchNormAct2d has dropout and activation."""
     parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
     parts = [part for part in parts if not isinstance(part, nn.Identity)]
     return nn.Identity() if not parts else parts[0] if len(parts) == 1 else nn.Sequential(*parts)

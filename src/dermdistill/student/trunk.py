@@ -1,12 +1,15 @@
 """A pretrained trunk cut to the budget: a timm model ended after some block, with a small head."""
 
+from collections.abc import Iterator
+from itertools import count as numbers
 from pathlib import Path
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError
-from dermdistill.teacher.build import Weights, build_teacher
+from dermdistill.teacher.build import Weights, build_teacher, size_options
 
 
 class Trunk(nn.Module):
@@ -22,7 +25,13 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, stem: nn.Module, blocks: list[nn.Module], width: int, head: int, num_classes: int, drop_rate: float = 0.1
+        self,
+        stem: nn.Module,
+        blocks: list[nn.Module],
+        width: int,
+        head: int,
+        num_classes: int,
+        drop_rate: float = 0.1,
     ):
         super().__init__()
         self.stem = stem
@@ -37,6 +46,22 @@ class Trunk(nn.Module):
         return self.classifier(self.pool(self.head(self.blocks(self.stem(images)))))
 
 
+class FeatureMap(nn.Module):
+    """The one feature map of a timm `features_only` network."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [N, channels, S', S'] of normalised images [N, 3, S, S]."""
+        return self.net(images)[-1]
+
+
+Beginning = tuple[nn.Module, list[nn.Module]]
+"""The stem and the blocks that are kept."""
+
+
 def cut(
     name: str,
     num_classes: int,
@@ -44,55 +69,106 @@ def cut(
     blocks: int | None = None,
     head: int = 192,
     budget: int = 270_000,
+    image_size: int = 128,
     weights: Weights = "package",
     weights_file: str | Path | None = None,
 ) -> Trunk:
-    """End a timm model of the EfficientNet/MobileNet families after a block.
+    """End a timm model early and put a small head on it.
+
+    Models of the EfficientNet and MobileNet families can end after each of their blocks, the others after each
+    of the feature maps that timm's `features_only` knows.
 
     Args:
-        name: a timm model that has a stem and `blocks`.
+        name: a timm model.
         num_classes: outputs.
-        blocks: how many blocks to keep; by default as many as fit the budget with their head.
+        blocks: how many blocks (or feature maps) to keep; by default as many as fit the budget with their head.
         head: channels of the 1x1 head.
         budget: parameters after BatchNorm is folded, for blocks=None.
+        image_size: side of the input, for models that are bound to one.
         weights: as in `build_teacher`.
         weights_file: for weights='file', the weights of the whole model.
 
     Raises:
-        InputError: the model has no blocks, or none fits.
+        InputError: the model cannot be cut, or nothing of it fits.
     """
-    whole = build_teacher(name, 1000, weights=weights, weights_file=weights_file)
-    if not hasattr(whole, "blocks") or not hasattr(whole, "conv_stem"):
+    whole = build_teacher(name, 1000, weights=weights, weights_file=weights_file, image_size=image_size)
+    if all(hasattr(whole, part) for part in ("conv_stem", "bn1", "blocks")):
+        beginnings = _after_each_block(whole)
+    else:
+        beginnings = _after_each_map(whole, name, image_size)
+    chosen, kept = None, 0
+    for kept, (stem, some) in enumerate(beginnings, 1):
+        if blocks is None and _too_large([stem, *some], budget):
+            break
+        if blocks is None or kept == blocks:
+            trunk = Trunk(stem, some, _width(stem, some, image_size), head, num_classes)
+            if blocks is None and _cost(trunk, image_size) > budget:
+                break
+            chosen = trunk
+        if kept == blocks:
+            break
+    if chosen is None:
         raise InputError(
-            f"'{name}' cannot be cut: it has no conv_stem and blocks, as timm's EfficientNet and MobileNet families do"
+            f"not even the first block of '{name}' with a head of {head} channels fits {budget:,} parameters"
+            if blocks is None
+            else f"'{name}' has {kept} blocks, cannot keep {blocks}"
         )
-    stem = nn.Sequential(whole.conv_stem, whole.bn1)
-    if isinstance(getattr(whole, "act1", None), nn.Module):
-        stem.append(whole.act1)
-    every = [block for stage in whole.blocks for block in stage]
-    if blocks is not None and not 1 <= blocks <= len(every):
-        raise InputError(f"'{name}' has {len(every)} blocks, cannot keep {blocks}")
-    kept = blocks or _fitting(stem, every, head, num_classes, budget, name)
-    return Trunk(stem, every[:kept], _width(stem, every[:kept]), head, num_classes)
+    return chosen
 
 
-def _fitting(
-    stem: nn.Module, every: list[nn.Module], head: int, num_classes: int, budget: int, name: str
-) -> int:  # fmt: skip
+def _after_each_block(whole: nn.Module) -> Iterator[Beginning]:
+    parts = (getattr(whole, name, None) for name in ("conv_stem", "bn1", "act1"))
+    stem = nn.Sequential(*(part for part in parts if isinstance(part, nn.Module)))
+    blocks: list[nn.Module] = []
+    for stage in whole.blocks.children():
+        for block in stage if isinstance(stage, nn.Sequential) else [stage]:
+            blocks.append(block)
+            yield stem, list(blocks)
+
+
+def _after_each_map(whole: nn.Module, name: str, image_size: int) -> Iterator[Beginning]:
+    """The model up to each of timm's feature maps, with the tensors of `whole`."""
+    options = {"features_only": True, **size_options(name, image_size)}
+    # timm's feature networks flatten the names of some modules, 'layer1.0' to 'layer1_0'
+    tensors = {key.replace(".", "_"): tensor for key, tensor in whole.state_dict().items()}
+    for index in numbers():
+        try:
+            net = timm.create_model(name, out_indices=(index,), **options)
+        except Exception as error:  # what timm raises for a map that is not there differs between families
+            if index == 0:
+                raise InputError(
+                    f"'{name}' cannot be cut: timm has no feature maps of it ({error})"
+                ) from error
+            return
+        renamed = {key: tensors.get(key.removeprefix("model.").replace(".", "_")) for key in net.state_dict()}
+        foreign = [key for key, tensor in renamed.items() if tensor is None]
+        if foreign:
+            raise InputError(f"'{name}' cannot be cut: its feature maps have their own tensor {foreign[0]}")
+        net.load_state_dict(renamed)
+        yield FeatureMap(net), []
+
+
+def _too_large(parts: list[nn.Module], budget: int) -> bool:
+    """Whether the convolutions alone exceed the budget; spares the counting of what cannot fit."""
+    return sum(p.numel() for part in parts for p in part.parameters() if p.ndim > 1) > budget
+
+
+def _cost(trunk: Trunk, image_size: int) -> int:
     from dermdistill.student.registry import count
 
-    for kept in range(len(every), 0, -1):
-        trunk = Trunk(stem, every[:kept], _width(stem, every[:kept]), head, num_classes)
-        if count(trunk, 64).parameters <= budget:
-            return kept
-    raise InputError(f"not even the first block of '{name}' with a head of {head} channels fits {budget:,} parameters")
+    return count(trunk, image_size).parameters
 
 
 @torch.no_grad()
-def _width(stem: nn.Module, blocks: list[nn.Module]) -> int:
+def _width(stem: nn.Module, blocks: list[nn.Module], image_size: int) -> int:
+    """Channels after the last block, seen in a trial run that leaves the modules as they are."""
     trunk = nn.Sequential(stem, *blocks)
     modes = {module: module.training for module in trunk.modules()}
-    width = trunk.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    features = trunk.eval()(torch.zeros(1, 3, image_size, image_size))
     for module, mode in modes.items():
         module.training = mode
-    return int(width)
+    expected = stem.net.feature_info.channels()[-1] if isinstance(stem, FeatureMap) else features.shape[1]
+    if features.ndim != 4 or features.shape[1] != expected:
+        shape = tuple(features.shape)
+        raise InputError(f"cannot be cut: its features have the shape {shape}, not [N, {expected}, S, S]")
+    return int(features.shape[1])

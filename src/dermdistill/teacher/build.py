@@ -3,11 +3,13 @@
 import difflib
 import importlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError, IntegrityError, MissingExtraError
@@ -30,6 +32,7 @@ def build_teacher(
     weights_file: str | Path | None = None,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
+    image_size: int | None = None,
 ) -> nn.Module:
     """Build a timm model with a new classifier of `num_classes` outputs.
 
@@ -42,6 +45,8 @@ def build_teacher(
         weights_file: the file, for weights='file'.
         drop_rate: dropout before the classifier, 0 to 1.
         drop_path_rate: stochastic depth, 0 to 1; not every model has it.
+        image_size: side of the input, for models whose weights depend on it (vision transformers); the others take
+            any size.
 
     Returns:
         The model. Its forward takes normalised float32 [N, 3, S, S] and gives logits [N, num_classes].
@@ -50,10 +55,13 @@ def build_teacher(
         InputError: an unknown model, or weights that cannot be had.
         IntegrityError: weights that do not fit the architecture.
     """
-    _require_known(name)
+    require_known(name)
+    options = {"num_classes": num_classes, "drop_rate": drop_rate, **size_options(name, image_size)}
+    if drop_path_rate:
+        options["drop_path_rate"] = drop_path_rate
     if weights == "hub":
-        return _from_hub(name, num_classes, drop_rate, drop_path_rate)
-    model = _create(name, num_classes, drop_rate, drop_path_rate)
+        return _from_hub(name, options)
+    model = _create(name, options)
     match weights:
         case "none":
             return model
@@ -62,48 +70,78 @@ def build_teacher(
         case "file":
             if weights_file is None:
                 raise InputError("weights = 'file' needs weights_file, a safetensors file")
-            if not Path(weights_file).is_file():
-                raise InputError(f"no such weights file: {weights_file}")
-            _load_backbone(model, load_file(weights_file), str(weights_file))
+            _load_backbone(model, _read(Path(weights_file)), str(weights_file))
         case _:
             raise InputError(f"weights must be 'package', 'hub', 'file' or 'none', got '{weights}'")
     return model
 
 
-def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and standard deviation, per RGB channel of images in [0, 1], that a timm model expects."""
-    config = getattr(model, "pretrained_cfg", {}) or {}
-    mean, std = config.get("mean", (0.485, 0.456, 0.406)), config.get("std", (0.229, 0.224, 0.225))
+def normalisation(model: nn.Module | str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation that a timm model expects, per RGB channel of images in [0, 1].
+
+    Args:
+        model: the model, or its name.
+    """
+    if isinstance(model, str):
+        known = timm.get_pretrained_cfg(model)
+        config = known.to_dict() if known else {}
+    else:
+        config = getattr(model, "pretrained_cfg", {}) or {}
+    mean, std = config.get("mean", IMAGENET_DEFAULT_MEAN), config.get("std", IMAGENET_DEFAULT_STD)
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
 
 
-def _require_known(name: str) -> None:
-    if not timm.is_model(name.split(".")[0]):
+def size_options(name: str, image_size: int | None) -> dict[str, Any]:
+    """What `timm.create_model` must be told about the input's side: nothing, unless the model is bound to one."""
+    config = timm.get_pretrained_cfg(name)
+    return {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
+
+
+def require_known(name: str) -> None:
+    """Refuse what timm does not know.
+
+    Raises:
+        InputError: no such model, or no such tag of it; with those that come close.
+    """
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
         close = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         raise InputError(f"timm has no model '{name}'" + (f"; close are {', '.join(close)}" if close else ""))
+    tagged = timm.list_pretrained(f"{architecture}.*") if tag else []
+    if tag and name not in tagged:
+        raise InputError(f"timm has no weights '{name}'; of this model it has {', '.join(tagged) or 'none'}")
 
 
-def _create(name: str, num_classes: int, drop_rate: float, drop_path_rate: float, pretrained: bool = False) -> nn.Module:
-    options = {"num_classes": num_classes, "drop_rate": drop_rate, "pretrained": pretrained}
-    if drop_path_rate:
-        try:
-            return timm.create_model(name, drop_path_rate=drop_path_rate, **options)
-        except TypeError as error:
-            raise InputError(f"'{name}' has no stochastic depth, set drop_path_rate = 0 ({error})") from None
-    return timm.create_model(name, **options)
-
-
-def _from_hub(name: str, num_classes: int, drop_rate: float, drop_path_rate: float) -> nn.Module:
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
-        return _create(name, num_classes, drop_rate, drop_path_rate, pretrained=True)
+        return timm.create_model(name, **options)
+    except TypeError as error:  # an option that this architecture's constructor does not have
+        told = ", ".join(f"{key} = {value}" for key, value in options.items())
+        raise InputError(
+            f"'{name}' cannot be built with {told}: {error}; where it has no stochastic depth, set drop_path_rate = 0"
+        ) from error
+
+
+def _from_hub(name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return _create(name, {**options, "pretrained": True})
     except InputError:
         raise
-    except Exception as error:  # the hub client raises its own, requests' and OS errors
+    except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
         others = f", or 'package' for {', '.join(PACKAGES)}"
         raise InputError(
             f"the pretrained weights of '{name}' cannot be had from timm's hub ({type(error).__name__}: {error}); "
             f"without a network use weights = 'file' or 'none'{others}"
         ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"no such weights file: {path}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file ({error})") from error
 
 
 def package_weights(name: str) -> dict[str, Tensor]:
@@ -117,7 +155,9 @@ def package_weights(name: str) -> dict[str, Tensor]:
         IntegrityError: the package's tensors do not match timm's one by one.
     """
     if name not in PACKAGES:
-        raise InputError(f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'")
+        raise InputError(
+            f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'"
+        )
     module, holder = PACKAGES[name]
     try:
         path = getattr(importlib.import_module(module), holder).get_model_file_path()

@@ -35,9 +35,9 @@ class FrozenTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, C] for RGB images [N, 3, H, W] in [0, 1]; resized to the teacher's size if they differ."""
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            side = (self.image_size, self.image_size)
-            images = functional.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
+        """Logits [N, C] of RGB images [N, 3, H, W] in [0, 1], which are resized to the teacher's size."""
+        side = (self.image_size, self.image_size)
+        if images.shape[-2:] != side:
+            images = functional.interpolate(images, side, mode="bilinear", antialias=True)
         self.model.eval()  # even if somebody unlocked the inner model directly
         return self.model((images - self.mean) / self.std)

@@ -1,0 +1,125 @@
+"""The figures, each for many weightings of the same images at once, so that a bootstrap is one call.
+
+Every function takes `weights` [R, N], how often each image counts in each of R replicates, and gives [R] values,
+NaN where a replicate leaves it undefined.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dermdistill.evaluate.calibration import ece_weighted
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model on some images."""
+
+    p: np.ndarray
+    """Probability of melanoma [N], calibrated."""
+    y: np.ndarray
+    """Melanoma 0/1 [N]."""
+    predicted: np.ndarray | None
+    """Most probable of seven classes [N], or None for a model that has not got them."""
+    diagnosis: np.ndarray | None
+    """True class [N], or None if it is not known for all."""
+
+
+def _curve(scored: Scored, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted true and false positives when everything from the k-th highest distinct score on is positive.
+
+    Each [R, K]; ties are taken together.
+    """
+    order = np.argsort(-scored.p, kind="stable")
+    ends = np.flatnonzero(np.diff(scored.p[order], append=-np.inf) != 0)
+    sorted_weights, truth = weights[:, order], scored.y[order]
+    return np.cumsum(sorted_weights * truth, 1)[:, ends], np.cumsum(sorted_weights * (1 - truth), 1)[:, ends]
+
+
+def _rates(scored: Scored, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    true, false = _curve(scored, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity, fall_out = true / true[:, -1:], false / false[:, -1:]
+    zero = np.zeros((len(weights), 1))
+    return np.hstack([zero, sensitivity]), np.hstack([zero, fall_out])
+
+
+def auroc(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of melanoma against the rest."""
+    sensitivity, fall_out = _rates(scored, weights)
+    return np.trapezoid(sensitivity, fall_out, axis=1)
+
+
+def average_precision(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Average precision, as scikit-learn defines it."""
+    true, false = _curve(scored, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(true + false > 0, true / (true + false), 0)
+        recall = true / true[:, -1:]
+    return (np.diff(recall, prepend=0, axis=1) * precision).sum(axis=1)
+
+
+def sensitivity_at_specificity_90(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Largest sensitivity at a specificity of at least 90 %."""
+    sensitivity, fall_out = _rates(scored, weights)
+    best = np.where(fall_out <= 0.1 + 1e-12, sensitivity, -np.inf).max(axis=1)
+    return np.where(np.isfinite(fall_out[:, -1]), best, np.nan)
+
+
+def specificity_at_sensitivity_95(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Largest specificity at a sensitivity of at least 95 %."""
+    sensitivity, fall_out = _rates(scored, weights)
+    best = np.where(sensitivity >= 0.95 - 1e-12, 1 - fall_out, -np.inf).max(axis=1)
+    return np.where(np.isfinite(sensitivity[:, -1]), best, np.nan)
+
+
+def brier(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Brier score of the melanoma probability."""
+    return weights @ (scored.p - scored.y) ** 2 / weights.sum(axis=1)
+
+
+def ece(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Expected calibration error of the melanoma probability, 15 bins of equal mass."""
+    return ece_weighted(scored.p, scored.y, weights)
+
+
+def accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Share of images whose most probable of the seven classes is the true one."""
+    if scored.predicted is None or scored.diagnosis is None:
+        return np.full(len(weights), np.nan)
+    return weights @ (scored.predicted == scored.diagnosis) / weights.sum(axis=1)
+
+
+def balanced_accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Mean recall of the classes that are present."""
+    if scored.predicted is None or scored.diagnosis is None:
+        return np.full(len(weights), np.nan)
+    classes = np.unique(scored.diagnosis)
+    member = (scored.diagnosis[:, None] == classes).astype(float)
+    right = (scored.predicted == scored.diagnosis)[:, None] * member
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nanmean(weights @ right / (weights @ member), axis=1)
+
+
+METRICS: dict[str, Callable[[Scored, np.ndarray], np.ndarray]] = {
+    "auroc": auroc,
+    "average_precision": average_precision,
+    "sensitivity_at_specificity_90": sensitivity_at_specificity_90,
+    "specificity_at_sensitivity_95": specificity_at_sensitivity_95,
+    "brier": brier,
+    "ece": ece,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+}
+
+LABELS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
+    "specificity_at_sensitivity_95": "specificity at 95 % sensitivity",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "accuracy": "seven-class accuracy",
+    "balanced_accuracy": "seven-class balanced accuracy",
+}

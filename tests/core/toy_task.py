@@ -1,0 +1,39 @@
+"""A task small enough to train in a blink: which side of a plane is a point on?"""
+
+import time
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
+
+
+class Toy:
+    size = 64
+
+    def __init__(self, delay=0.0):
+        generator = torch.Generator().manual_seed(1)
+        self.points = torch.randn(self.size, 4, generator=generator)
+        self.labels = (self.points.sum(1) > 0).long()
+        self.delay = delay
+
+    def order(self, seed, epoch):
+        return np.random.default_rng([seed, epoch]).permutation(self.size)
+
+    def batch(self, rows, epoch, device):
+        time.sleep(self.delay)
+        return self.points[rows], self.labels[rows]
+
+    def loss(self, model, batch):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    def score(self, model, device):
+        model.eval()
+        with torch.no_grad():
+            scores = model(self.points)[:, 1] - model(self.points)[:, 0]
+        return {"auroc": float(roc_auc_score(self.labels, scores))}
