@@ -45,7 +45,11 @@ class ImageSet:
 
 
 def image_sets(
-    manifest: pd.DataFrame, roles: dict[str, list[str]], size: int, classes: tuple[str, ...], cache: Path | None
+    manifest: pd.DataFrame,
+    roles: dict[str, list[str]],
+    size: int,
+    classes: tuple[str, ...],
+    cache: Path | None,
 ) -> dict[str, ImageSet]:
     """The images of each role, decoded at `size`; unreadable images are set aside, named in the log.
 
@@ -65,7 +69,11 @@ def image_sets(
         if part.empty and role == "train":
             raise InputError(f"no readable image has the role '{role}'")
         sets[role] = ImageSet(
-            tuple(part["image_id"]), tuple(part["sha256"]), images.rows(part["sha256"]), labels(part, classes), images
+            tuple(part["image_id"]),
+            tuple(part["sha256"]),
+            images.rows(part["sha256"]),
+            labels(part, classes),
+            images,
         )
     return sets
 

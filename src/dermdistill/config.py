@@ -181,11 +181,11 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        names = [spec.name for spec in (*self.teachers, *self.students)]
+        students = [spec.name for spec in self.students]
+        names = [spec.name for spec in self.teachers] + students
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
-        students = [spec.name for spec in self.students]
         unknown = [name for name in self.export.students if name not in students]
         if unknown:
             raise ValueError(f"export.students names {unknown}, the students are {students}")

@@ -1,9 +1,9 @@
 """All stages from one recipe: what is done and valid is skipped, what was interrupted goes on.
 
-    work folder/
-      manifest.parquet  splits.json  set_aside.csv
-      teachers/NAME/    bank/        students/NAME/
-      report/           bundles/NAME/
+work folder/
+  manifest.parquet  splits.json  set_aside.csv
+  teachers/NAME/    bank/        students/NAME/
+  report/           bundles/NAME/
 """
 
 import os
@@ -87,7 +87,10 @@ def find_data(given: Path | None = None) -> Path:
 def stages(work: Work) -> list[tuple[str, bool]]:
     """Each stage in order, and whether it is done: the plan that `--dry-run` shows."""
     recipe = work.recipe
-    plan = [("data", _is_current(work, "data", _data_identity(work), work.manifest)), ("split", work.splits.exists())]
+    plan = [
+        ("data", _is_current(work, "data", _data_identity(work), work.manifest)),
+        ("split", work.splits.exists()),
+    ]
     plan += [(f"teach {spec.name}", Run(work.teacher(spec.name)).is_complete()) for spec in recipe.teachers]
     if any(spec.labels == "bank" for spec in recipe.students):
         header = work.bank / "bank.json"
@@ -151,7 +154,9 @@ def prepare(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]) -
     splits = read_splits(work.splits, manifest)
     asked = {"folds": work.recipe.split.folds, "seed": work.recipe.split.seed}
     if {key: splits.rule[key] for key in asked} != asked:
-        raise InputError(f"{work.splits} was made with {splits.rule}, the recipe asks for {asked}; choose another --out")
+        raise InputError(
+            f"{work.splits} was made with {splits.rule}, the recipe asks for {asked}; choose another --out"
+        )
     melanomas = int(manifest["melanoma"].sum())
     tell(f"data: {len(manifest)} images, {melanomas} melanomas, {splits.rule['folds']} folds ({work.manifest})")
     return manifest, splits

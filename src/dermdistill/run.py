@@ -1,10 +1,10 @@
 """The run folder: what was asked, from what, with what, and what came out.
 
-    run.json          recipe, seed, versions, git commit, hashes of all inputs, hardware, status
-    metrics.jsonl     one line an epoch
-    checkpoints/      last.safetensors (exact resume)
-    model.safetensors the best weights by validation melanoma AUROC
-    predictions.parquet  logits of validation and test images
+run.json          recipe, seed, versions, git commit, hashes of all inputs, hardware, status
+metrics.jsonl     one line an epoch
+checkpoints/      last.safetensors (exact resume)
+model.safetensors the best weights by validation melanoma AUROC
+predictions.parquet  logits of validation and test images
 """
 
 import json
@@ -139,7 +139,16 @@ def versions() -> dict[str, str]:
 def git_commit() -> str | None:
     """The commit of the source tree that this package runs from, with '+changes' if it is dirty."""
     folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty=+changes",
+        "--exclude=*",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

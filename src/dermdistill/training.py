@@ -33,8 +33,9 @@ from dermdistill.run import Run
 class Task(Protocol):
     """What is learned: batches, their loss, and how good a model is."""
 
-    size: int
-    """Training images."""
+    @property
+    def size(self) -> int:
+        """Training images."""
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The images of an epoch in their order, int64 [size]."""
@@ -70,7 +71,10 @@ def make_fabric(accelerator: str = "auto", devices: int | str = 1, precision: st
     several = devices not in (1, "1")
     strategy = "ddp" if several else "auto"
     return lightning.Fabric(
-        accelerator=accelerator, devices=devices, strategy=strategy, precision=precision  # type: ignore[arg-type]
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
     )
 
 
@@ -92,7 +96,7 @@ def fit(task: Task, model: nn.Module, spec: TrainSpec, seed: int, run: Run, fabr
     _deterministic(fabric)
     average = ModelEmaV3(model, decay=spec.ema, use_warmup=True) if spec.ema else None
     if spec.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     if spec.batch_size % fabric.world_size:
         raise InputError(f"batch_size {spec.batch_size} must be a multiple of the {fabric.world_size} devices")
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, spec))

@@ -42,9 +42,7 @@ fit(Toy(delay={delay}), net(), spec, 0, Run(Path({folder!r})), fabric)
 def _program(tmp_path, folder, delay=0.0, devices=1, optimizer="adamw"):
     here = str(os.path.dirname(__file__))  # noqa: PTH120
     path = tmp_path / f"program-{devices}-{delay}-{optimizer}.py"
-    path.write_text(
-        PROGRAM.format(here=here, folder=str(folder), delay=delay, devices=devices, optimizer=optimizer)
-    )
+    path.write_text(PROGRAM.format(here=here, folder=str(folder), delay=delay, devices=devices, optimizer=optimizer))
     return [sys.executable, str(path)]
 
 
@@ -103,9 +101,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, optimizer):
     assert before < 3, "it ended before it could be killed"
     subprocess.run(_program(tmp_path, tmp_path / "killed", optimizer=optimizer), check=True, timeout=120)
     assert _same(tmp_path / "whole" / "model.safetensors", tmp_path / "killed" / "model.safetensors")
-    whole, resumed = (
-        load_file(tmp_path / name / "checkpoints" / "last.safetensors") for name in ("whole", "killed")
-    )
+    whole, resumed = (load_file(tmp_path / name / "checkpoints" / "last.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]

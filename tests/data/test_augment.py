@@ -46,9 +46,7 @@ def test_another_process_samples_the_same_view():
         "from dermdistill.data.augment import *\n"
         f"print(sample_views(['{SHAS[0]}'], view_seed(5, 7), ViewSpec()).tobytes().hex())"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert there == sample_views(SHAS[:1], view_seed(5, 7), ViewSpec()).tobytes().hex()
 
 

@@ -355,19 +355,16 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
 
 
 def test_a_collection_that_the_archive_does_not_list(world: World, tmp_path: Path):
-    world.collections = [
-        one | {"name": one["name"].replace("2024: Training", "2024: Train")} for one in world.collections
-    ]
-    with pytest.raises(
-        InputError, match=r"lists no collection 'Challenge 2024: Training'.*'Challenge 2024: Train' \(9"
-    ):
+    for one in world.collections:
+        one["name"] = one["name"].replace("2024: Training", "2024: Train")
+    told = r"lists no collection 'Challenge 2024: Training'.*'Challenge 2024: Train' \(9"
+    with pytest.raises(InputError, match=told):
         get(world, tmp_path, "isic2024")
 
 
 def test_unreachable_is_told_quickly_with_the_address(tmp_path: Path):
-    with pytest.raises(
-        FetchError, match=r"cannot fetch from http://127\.0\.0\.1:9/api/v2/: no connection.*HTTPS_PROXY"
-    ):
+    told = r"cannot fetch from http://127\.0\.0\.1:9/api/v2/: no connection.*HTTPS_PROXY"
+    with pytest.raises(FetchError, match=told):
         fetch("ham10000", tmp_path / "x", api_url="http://127.0.0.1:9/api/v2/")
     assert not (tmp_path / "x").exists()
 
@@ -386,8 +383,7 @@ def test_unknown_names(tmp_path: Path):
             fetch(name, tmp_path)
 
 
-def test_the_command(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(download, "RETRIES", 0)
+def test_the_command(world: World, tmp_path: Path):
     command = ["data", "fetch", "ham10000", "--out", str(tmp_path / "ham"), "--api-url", world.api]
     world.wrong = {isic_id(8): fail(404)}
     done = CliRunner().invoke(app, command)
@@ -417,7 +413,7 @@ def zenodo(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     arrays = {}
     for part, count in (("train", 6), ("val", 2), ("test", 3)):
         noise = np.random.default_rng(count)
-        arrays[f"{part}_images"] = noise.integers(0, 255, (count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{part}_images"] = noise.integers(0, 255, (count, 64, 64, 3), dtype=np.uint8)
         arrays[f"{part}_labels"] = np.arange(count)[:, None] % 7
     np.savez_compressed(stream, **arrays)
     world.files["/zenodo/dermamnist_64.npz"] = stream.getvalue()
@@ -442,7 +438,7 @@ def test_dermamnist_goes_on_where_it_stopped(zenodo: World, tmp_path: Path):
     with pytest.raises(FetchError, match="cannot fetch from"):
         fetch("dermamnist", tmp_path, size=64)
     there = (tmp_path / "dermamnist_64.npz.part").stat().st_size
-    assert there == len(zenodo.files["/zenodo/dermamnist_64.npz"]) // 2
+    assert 0 < there < len(zenodo.files["/zenodo/dermamnist_64.npz"])
     assert not (tmp_path / "dermamnist_64.npz").exists()
     zenodo.wrong = {}
     fetch("dermamnist", tmp_path, size=64)
@@ -452,7 +448,7 @@ def test_dermamnist_goes_on_where_it_stopped(zenodo: World, tmp_path: Path):
 
 def test_dermamnist_with_another_checksum_is_refused(zenodo: World, tmp_path: Path):
     zenodo.wrong = {"/zenodo/": half}
-    with pytest.raises(FetchError, match="MD5 .* expected"):
+    with pytest.raises(FetchError, match=r"MD5 .* expected"):
         fetch("dermamnist", tmp_path, size=64)
     assert not list(tmp_path.glob("*npz*"))
 

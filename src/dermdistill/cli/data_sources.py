@@ -40,7 +40,7 @@ def fetch(
     counts = f"{result.downloaded} downloaded, {result.present} before"
     typer.echo(f"{folder}: {there} of {result.expected} there ({counts})")
     for licence, count in sorted(result.licences.items()):
-        typer.echo(f"licence {licence}: {count}; whom to name: {folder / 'attribution.txt'}")
+        typer.echo(f"licence {licence}: {count} images; whom to name: {folder / 'attribution.txt'}")
     if result.failures:
         for what, reason in result.failures[:10]:
             typer.secho(f"failed: {what}: {reason}", fg=typer.colors.RED, err=True)

@@ -10,7 +10,9 @@ app = typer.Typer()
 
 @app.command()
 def demo(
-    data: Annotated[Path | None, typer.Option(help="Folder with ham10000/ and isic2017/; else generated images.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with ham10000/ and isic2017/; else generated images.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Work folder; by default work/demo or work/demo-real.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",

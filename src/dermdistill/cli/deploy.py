@@ -10,7 +10,6 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-
 app = typer.Typer()
 
 

@@ -35,8 +35,6 @@ def evaluate(
     if len(named) < len(model):
         raise InputError(f"each --model needs another name, got {', '.join(model)}")
     models = {name: read_model(path) for name, path in named.items()}
-    report = judge(
-        read_manifest(manifest), models, out, baseline=baseline, replicates=replicates, seed=seed, role=role
-    )
+    report = judge(read_manifest(manifest), models, out, baseline=baseline, replicates=replicates, seed=seed, role=role)
     Console().print(key_figures(report))
     typer.echo(f"report: {out / 'report.html'}")

@@ -105,7 +105,14 @@ def teach(
     part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
     for spec in _chosen(work.recipe.teachers, name):
         done = teach_one(
-            spec, manifest, splits, part, work.teacher(spec.name), seed=work.recipe.seed, fabric=fabric, cache=cache
+            spec,
+            manifest,
+            splits,
+            part,
+            work.teacher(spec.name),
+            seed=work.recipe.seed,
+            fabric=fabric,
+            cache=cache,
         )
         _tell(fabric)(pipeline._trained(done))
 
@@ -125,7 +132,9 @@ def soften(
     work = _work(recipe, data, out, cache)
     fabric = _launch(accelerator, 1)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
-    bank = pipeline.soften(work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric)
+    bank = pipeline.soften(
+        work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric
+    )
     typer.echo(f"{bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
 
 
@@ -179,6 +188,11 @@ def students() -> None:
     for spec, count in table():
         fits = "yes" if count.parameters <= BUDGET else "no"
         shown.add_row(
-            spec.name, f"{spec.image_size} px", f"{count.parameters:,}", f"{count.macs / 1e6:.1f}", fits, spec.description
+            spec.name,
+            f"{spec.image_size} px",
+            f"{count.parameters:,}",
+            f"{count.macs / 1e6:.1f}",
+            fits,
+            spec.description,
         )
     Console().print(shown)

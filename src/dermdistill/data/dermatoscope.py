@@ -84,9 +84,7 @@ def _hair(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         reach = rng.uniform(0.3, 0.9) * side * np.array([np.cos(heading), np.sin(heading)])
         middle = rng.uniform(0, side, 2)
         bend = middle + rng.normal(0, 0.15, 2) * side
-        curve = (
-            (1 - along) ** 2 * (middle - reach) + 2 * along * (1 - along) * bend + along**2 * (middle + reach)
-        )
+        curve = (1 - along) ** 2 * (middle - reach) + 2 * along * (1 - along) * bend + along**2 * (middle + reach)
         width = max(1, round(rng.uniform(0.003, 0.009) * side))
         pen.line([tuple(point) for point in curve.tolist()], fill=255, width=width)
     ink = np.array([0.16, 0.11, 0.09]) * rng.uniform(0.7, 3.0)

@@ -1,8 +1,8 @@
 """The ISIC archive, asked through its own client `isic-cli`, used as a library.
 
 What the client's command leaves open is closed here: it never reads the results of its download threads, so
-that a failed image vanishes without a word, and without a network it retries for many minutes. Here every image
-that the archive lists is compared with what lies on the disk in the end, and each one that is missing is named.
+that a failed image vanishes without a word, and without a network it retries for many minutes. Here all
+images that the archive lists are compared with the disk in the end, and each missing one is named.
 """
 
 import csv
@@ -188,11 +188,9 @@ class Archive:
         return "downloaded", ""
 
     def write_record(self, name: str, collections: list[dict], listed: list[dict], result: Fetched) -> None:
-        """Write the table, attributions, licences, failures and what was asked for, after a look at the disk."""
+        """Look at the disk, then write the table, attributions, licences, failures and what was asked."""
         failed = {what for what, _ in result.failures}
-        result.failures += [
-            (what, reason) for what, reason in _absent(listed, result.folder) if what not in failed
-        ]
+        result.failures += [pair for pair in _absent(listed, result.folder) if pair[0] not in failed]
         if LIST not in failed or not (result.folder / "metadata.csv").exists():
             # A list that broke off does not replace the table of an earlier, complete run.
             write_text(result.folder / "metadata.csv", _table(listed))

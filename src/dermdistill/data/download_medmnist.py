@@ -16,7 +16,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import write_json, write_text
 
 SIZES = (28, 64, 128, 224)
-_CHUNK = 2**20
+_CHUNK = 2**16
 _TIMEOUT = (5, 30)
 
 

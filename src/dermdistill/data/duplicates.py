@@ -38,9 +38,7 @@ class Duplicates:
     """Image id to reason, of images that could not be read."""
 
 
-def find_duplicates(
-    manifest: pd.DataFrame, distance: int = DISTANCE, correlation: float = CORRELATION
-) -> Duplicates:
+def find_duplicates(manifest: pd.DataFrame, distance: int = DISTANCE, correlation: float = CORRELATION) -> Duplicates:
     """Find groups of images that show the same photograph.
 
     Args:
@@ -63,7 +61,8 @@ def find_duplicates(
             rows.append((ids[first], ids[second], bits, round(alike, 4), exact, first, second))
     pairs = pd.DataFrame(rows, columns=["a", "b", "distance", "correlation", "exact", "_i", "_j"])
     graph = coo_array(
-        (np.ones(len(pairs), bool), (pairs["_i"].to_numpy(int), pairs["_j"].to_numpy(int))), shape=(len(ids), len(ids))
+        (np.ones(len(pairs), bool), (pairs["_i"].to_numpy(int), pairs["_j"].to_numpy(int))),
+        shape=(len(ids), len(ids)),
     )
     component = connected_components(graph, directed=False)[1]
     named = pd.Series(ids).groupby(component).transform("min")
@@ -132,5 +131,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def _detail(image: np.ndarray) -> np.ndarray:
     values = image.astype(np.float32)
-    coarse = Image.fromarray(image).resize((4, 4), Image.Resampling.BOX).resize(image.shape[:2], Image.Resampling.BICUBIC)
+    coarse = (
+        Image.fromarray(image).resize((4, 4), Image.Resampling.BOX).resize(image.shape[:2], Image.Resampling.BICUBIC)
+    )
     return values - np.asarray(coarse, np.float32)

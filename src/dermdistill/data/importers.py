@@ -109,14 +109,16 @@ def _read(folder: Path, layout: str, extracted: Path) -> pd.DataFrame:
 
 def _diagnosed(table: pd.DataFrame, folder: Path, drop: bool, dropped: dict[str, int]) -> pd.DataFrame:
     if "word" not in table.columns:
-        return table.assign(diagnosis=pd.NA)
+        return table.assign(diagnosis=None)
     found = table["word"].map(lambda word: sources.diagnosis(word) if pd.notna(word) else None)
     unknown = found.isna()
     if unknown.any():
         words = Counter(table.loc[unknown, "word"].fillna("(empty)"))
         listed = ", ".join(f"'{word}' ({count})" for word, count in words.most_common(20))
         if not drop:
-            raise InputError(f"{folder}: diagnoses that the table does not know: {listed}; drop them with --drop-unknown")
+            raise InputError(
+                f"{folder}: diagnoses that the table does not know: {listed}; drop them with --drop-unknown"
+            )
         dropped |= {f"unknown diagnosis '{word}'": count for word, count in words.items()}
     table, found = table[~unknown].copy(), found[~unknown]
     table["melanoma"] = (found == MELANOMA).astype("int8")

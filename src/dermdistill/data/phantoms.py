@@ -89,11 +89,7 @@ class Canvas:
         angle = np.arctan2(self.y, self.x)
         reach = np.ones_like(angle)
         for waves in (2, 3):
-            reach += (
-                rng.normal(0, 0.02 + 0.15 * signs.asymmetry)
-                / waves
-                * np.cos(waves * angle + rng.uniform(0, 7))
-            )
+            reach += rng.normal(0, 0.02 + 0.15 * signs.asymmetry) / waves * np.cos(waves * angle + rng.uniform(0, 7))
         for waves in rng.integers(4, 10, 3):
             reach += rng.normal(0, 0.005 + 0.035 * signs.border) * np.cos(waves * angle + rng.uniform(0, 7))
         stretch = 1 - rng.uniform(0, 0.12 + 0.25 * signs.asymmetry)
@@ -137,10 +133,7 @@ class Canvas:
         u = 2 * np.pi / pitch * self.x + bend * self.field(9)
         v = 2 * np.pi / pitch * self.y + bend * self.field(9)
         turn = rng.uniform(0, np.pi)
-        waves = sum(
-            np.cos(u * np.cos(turn + step) + v * np.sin(turn + step))
-            for step in (0, np.pi / 3, 2 * np.pi / 3)
-        )
+        waves = sum(np.cos(u * np.cos(turn + step) + v * np.sin(turn + step)) for step in (0, np.pi / 3, 2 * np.pi / 3))
         broken = sigmoid(4 * (self.field(5) + 0.8 - 1.1 * irregular))
         return sigmoid(-2 * (np.asarray(waves) + 0.2)) * broken * self.mask
 
@@ -268,9 +261,7 @@ def vascular(canvas: Canvas) -> None:
     lagoons = canvas.spots(x, y, signs.radius * rng.uniform(0.14, 0.34, x.size)) * canvas.mask
     canvas.mix(rng.uniform(0.6, 0.95) * lagoons, str(rng.choice(["red", "purple", "purple", "dark"])))
     if rng.random() < 0.5:
-        canvas.mix(
-            canvas.patch(rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.8)), str(rng.choice(["purple", "black"]))
-        )
+        canvas.mix(canvas.patch(rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.8)), str(rng.choice(["purple", "black"])))
     if rng.random() < 0.4:
         canvas.mix(canvas.patch(rng.uniform(0.4, 0.7), rng.uniform(0.2, 0.5)), "veil")
 

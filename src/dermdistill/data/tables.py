@@ -174,7 +174,7 @@ def _first_known(words: pd.DataFrame) -> pd.Series:
         there = [word for word in row if pd.notna(word) and str(word).strip()]
         return next((word for word in there if diagnosis(word)), there[0] if there else None)
 
-    return words.apply(pick, axis=1).astype("string")
+    return pd.Series([pick(row) for _, row in words.iterrows()], words.index, dtype="string")
 
 
 def class_folders(folder: Path) -> pd.DataFrame:

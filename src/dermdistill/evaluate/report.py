@@ -150,7 +150,11 @@ def _labels(table: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray | None:
 
 
 def _model_entry(
-    model: ModelPredictions, judged: _Judged, figures: dict[str, np.ndarray], table: pd.DataFrame, weights: np.ndarray
+    model: ModelPredictions,
+    judged: _Judged,
+    figures: dict[str, np.ndarray],
+    table: pd.DataFrame,
+    weights: np.ndarray,
 ) -> dict[str, Any]:
     scored = judged.scored
     one_class = "needs melanomas and others among the images"
@@ -182,7 +186,9 @@ def _html(report: dict[str, Any], judged: dict[str, _Judged]) -> str:
         "Reliability": plots.reliability(scored),
         "Confusion": plots.confusion(scored),
     }
-    environment = Environment(loader=PackageLoader("dermdistill.evaluate"), autoescape=select_autoescape(["html", "j2"]))
+    environment = Environment(
+        loader=PackageLoader("dermdistill.evaluate"), autoescape=select_autoescape(["html", "j2"])
+    )
     environment.filters["interval"] = interval
     template = environment.get_template("report.html.j2")
     return template.render(report=report, labels=LABELS, drawings=drawings)
@@ -200,7 +206,13 @@ def interval(entry: dict[str, Any], signed: bool = False) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The key figures as a Markdown table."""
     shown = ("auroc", "average_precision", "sensitivity_at_specificity_90", "ece")
-    head = ["model", "parameters", "million MACs", *(LABELS[key] for key in shown), f"AUROC minus {report['baseline']}"]
+    head = [
+        "model",
+        "parameters",
+        "million MACs",
+        *(LABELS[key] for key in shown),
+        f"AUROC minus {report['baseline']}",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, entry in report["models"].items():
         gap = report["differences"].get(name)
@@ -221,7 +233,14 @@ def key_figures(report: dict[str, Any]) -> "Table":
 
     of = report["data"]
     table = Table(title=f"{of['n']} held-out images, {of['positives']} melanomas; 95 % intervals")
-    for column in ("model", "parameters", "AUROC", "average precision", "ECE", f"AUROC minus {report['baseline']}"):
+    for column in (
+        "model",
+        "parameters",
+        "AUROC",
+        "average precision",
+        "ECE",
+        f"AUROC minus {report['baseline']}",
+    ):
         table.add_column(column)
     for name, entry in report["models"].items():
         gap = report["differences"].get(name)

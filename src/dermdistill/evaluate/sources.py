@@ -48,10 +48,14 @@ def read_model(path: str | Path) -> ModelPredictions:
     classes = tuple(name.removeprefix("logit_") for name in table.columns if name.startswith("logit_"))
     missing = [name for name in ("image_id", "role") if name not in table.columns]
     if missing or MELANOMA not in classes:
-        raise InputError(f"{path} needs image_id, role and logit_<class> with logit_{MELANOMA}; it has {list(table.columns)}")
+        raise InputError(
+            f"{path} needs image_id, role and logit_<class> with logit_{MELANOMA}; it has {list(table.columns)}"
+        )
     bad = ~np.isfinite(table[[f"logit_{name}" for name in classes]].to_numpy(float)).all(axis=1)
     if bad.any():
-        raise InputError(f"{path}: {int(bad.sum())} rows have logits that are not finite, e.g. {table['image_id'][bad].iloc[0]}")
+        raise InputError(
+            f"{path}: {int(bad.sum())} rows have logits that are not finite, e.g. {table['image_id'][bad].iloc[0]}"
+        )
     if table["image_id"].duplicated().any():
         raise InputError(f"{path}: {int(table['image_id'].duplicated().sum())} images stand there twice")
     return ModelPredictions(classes, table, header)

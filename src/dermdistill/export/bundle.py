@@ -158,7 +158,7 @@ def _facts(
         "version": __version__,
         "classes": header["classes"],
         "melanoma_index": header["classes"].index(MELANOMA),
-        "input": {"size": header["image_size"]},
+        "input": InputSpec(size=header["image_size"]).model_dump(mode="json"),
         "temperature": fitted["temperature"],
         "default_threshold": DEFAULT_THRESHOLD,
         "thresholds": fitted["thresholds"],
@@ -181,11 +181,11 @@ def _facts(
 
 def _metadata(facts: dict[str, Any]) -> dict[str, str]:
     keys = (
-        "format", "name", "version", "classes", "melanoma_index", "temperature", "default_threshold", "thresholds",
+        "format", "name", "version", "classes", "melanoma_index", "input", "temperature", "default_threshold",
+        "thresholds",
         "licence", "data", "intended_use",
     )  # fmt: skip
-    expected = InputSpec.model_validate(facts["input"]).model_dump(mode="json")
-    return {"dermdistill.input": json.dumps(expected)} | {f"dermdistill.{key}": _text(facts[key]) for key in keys}
+    return {f"dermdistill.{key}": _text(facts[key]) for key in keys}
 
 
 def _text(value: Any) -> str:

@@ -23,13 +23,15 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
         f"| `{name}` | {point['value']:.4f} | {_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
         for name, point in facts["thresholds"].items()
     )
-    synthetic = "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
+    synthetic = (
+        "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
+    )
     return f"""# {facts["name"]}
 
 **{facts["intended_use"]}**
 
-{synthetic}A classifier of dermoscopic images with {model["parameters"]:,} parameters and {model["macs"] / 1e6:.1f} million
-multiply-accumulates an image, made by dermdistill {facts["version"]}.
+{synthetic}A classifier of dermoscopic images with {model["parameters"]:,} parameters and
+{model["macs"] / 1e6:.1f} million multiply-accumulates an image, made by dermdistill {facts["version"]}.
 
 ## Use
 

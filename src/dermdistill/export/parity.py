@@ -32,7 +32,7 @@ def check_parity(model: Deployed, graph: Path, size: int, images: np.ndarray | N
     """
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
-    batches = [generator.random((count, 3, size, size), np.float32) for count in (1, 5, 16)]
+    batches: list[np.ndarray] = [generator.random((count, 3, size, size), np.float32) for count in (1, 5, 16)]
     if images is not None:
         batches += [images[start : start + 16].astype(np.float32) / 255 for start in range(0, len(images), 16)]
     logit, probability, largest = 0.0, 0.0, 1.0
@@ -46,7 +46,8 @@ def check_parity(model: Deployed, graph: Path, size: int, images: np.ndarray | N
     if not (logit <= LOGIT_TOLERANCE * largest and probability <= PROBABILITY_TOLERANCE):
         raise IntegrityError(
             f"the ONNX graph does not agree with PyTorch: logits differ by up to {logit:.2g} (allowed "
-            f"{LOGIT_TOLERANCE * largest:.2g}), probabilities by {probability:.2g} (allowed {PROBABILITY_TOLERANCE:.2g}); "
+            f"{LOGIT_TOLERANCE * largest:.2g}), probabilities by "
+            f"{probability:.2g} (allowed {PROBABILITY_TOLERANCE:.2g}); "
             "nothing was written"
         )
     return {

@@ -46,7 +46,11 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Bundle | str | Path | None = None, *, threshold: str | float | None = None, threads: int | None = None
+        self,
+        model: Bundle | str | Path | None = None,
+        *,
+        threshold: str | float | None = None,
+        threads: int | None = None,
     ):
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
         self.threshold = resolve_threshold(self.bundle, threshold)

@@ -225,7 +225,12 @@ class BankLabels:
     """
 
     def __init__(
-        self, bank: Bank, images: ImageSet, wanted: Sequence[str], manifest_sha256: str, spec: ViewSpec | None = None
+        self,
+        bank: Bank,
+        images: ImageSet,
+        wanted: Sequence[str],
+        manifest_sha256: str,
+        spec: ViewSpec | None = None,
     ):
         problems = []
         if bank.header["manifest_sha256"] != manifest_sha256:

@@ -71,7 +71,11 @@ def distill(
     torch.manual_seed(seed)
     size = spec.image_size or registry.spec(spec.model).image_size
     model = registry.build(
-        spec.model, len(spec.class_names), image_size=size, weights=spec.weights, weights_file=spec.weights_file
+        spec.model,
+        len(spec.class_names),
+        image_size=size,
+        weights=spec.weights,
+        weights_file=spec.weights_file,
     )
     count = registry.count(model, size)
     if not spec.allow_over_budget:

