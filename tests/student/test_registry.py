@@ -9,9 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.student.registry import (
-    BUDGET, build, check_budget, count, fuse, names, spec, table,
-)  # fmt: skip
+from dermdistill.student.registry import BUDGET, build, check_budget, count, fuse, names, spec, table
 
 SMALL = "timm:mobilenetv3_small_050"
 

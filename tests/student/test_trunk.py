@@ -94,7 +94,7 @@ def test_cutting_does_not_depend_on_the_search():
     found = cut(SMALL, 7, weights="none")
     torch.manual_seed(3)
     given = cut(SMALL, 7, blocks=len(found.blocks), weights="none")
-    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), given.state_dict().values()))
+    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), given.state_dict().values(), strict=True))
 
 
 def test_cutting_leaves_batchnorm_and_training_mode_alone():
@@ -114,17 +114,30 @@ def test_folding_a_pretrained_trunk_leaves_its_output():
 
 
 def test_nothing_fits_is_told():
-    with pytest.raises(InputError, match="not even the first block of 'resnet18' with a head of 192 .* 1,000 par"):
+    with pytest.raises(InputError, match=r"not even the first block of 'resnet18' with a head of 192 .* 1,000 par"):
         cut("resnet18", 7, weights="none", budget=1_000)
 
 
 def test_too_many_blocks_are_told():
-    with pytest.raises(InputError, match="has 11 blocks, cannot keep 12"):
-        cut(SMALL, 7, blocks=12, weights="none")
+    with pytest.raises(InputError, match="has 12 blocks, cannot keep 13"):
+        cut(SMALL, 7, blocks=13, weights="none")
     with pytest.raises(InputError, match="cannot keep 0"):
         cut(SMALL, 7, blocks=0, weights="none")
 
 
-def test_a_model_without_feature_maps_is_told():
-    with pytest.raises(InputError, match="'volo_d1_224' cannot be cut: timm has no feature maps"):
-        cut("volo_d1_224", 7, weights="none", image_size=224)
+def test_a_model_without_feature_maps_is_told(monkeypatch):
+    create = timm.create_model
+
+    def without_maps(name, **options):
+        if options.get("features_only"):
+            raise RuntimeError("features_only not implemented")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", without_maps)
+    with pytest.raises(InputError, match=r"'resnet18' cannot be cut: timm has no feature maps .*implemented"):
+        cut("resnet18", 7, weights="none")
+
+
+def test_a_model_with_channels_last_is_told():
+    with pytest.raises(InputError, match=r"'swin_tiny.*' cannot be cut: its features are \(1, 16, 16, 96\)"):
+        cut("swin_tiny_patch4_window7_224", 7, weights="none", image_size=64)

@@ -101,7 +101,7 @@ def test_model_without_package_is_told_the_ones_that_have_one():
 
 
 def test_unknown_model_gets_close_matches():
-    with pytest.raises(InputError, match="no model 'tf_eficientnet_lite0'; close are .*tf_efficientnet_lite0"):
+    with pytest.raises(InputError, match=r"no model 'tf_eficientnet_lite0'; close are .*tf_efficientnet_lite0"):
         build_teacher("tf_eficientnet_lite0", 7)
 
 
@@ -119,7 +119,9 @@ def test_file_weights_come_back_strictly(tmp_path):
     first = build_teacher(TINY, 7, weights="none")
     save_file(first.state_dict(), tmp_path / "weights.safetensors")
     second = build_teacher(TINY, 7, weights="file", weights_file=tmp_path / "weights.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_file_with_another_classifier_loads_all_but_that(tmp_path):

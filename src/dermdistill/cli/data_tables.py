@@ -1,3 +1,89 @@
+"""`dermdistill data import | check | show`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
 app = typer.Typer()
+
+
+@app.command("import")
+def import_(
+    folders: Annotated[list[Path], typer.Argument(help="Data sets in their publishers' layouts.")],
+    out: Annotated[Path, typer.Option(help="The manifest, .parquet or .csv.")],
+    layout: Annotated[str, typer.Option(help="auto, or one of the known layouts, for all folders.")] = "auto",
+    source: Annotated[str | None, typer.Option(help="Name of the source; by default the layout's.")] = None,
+    drop_unknown: Annotated[bool, typer.Option("--drop-unknown", help="Leave out unknown diagnoses.")] = False,
+    extracted: Annotated[Path | None, typer.Option(help="Where images out of arrays are written.")] = None,
+) -> None:
+    """Import HAM10000, ISIC tables, ISIC archive downloads, class folders, .npy arrays or DermaMNIST."""
+    from dermdistill.data.importers import combine, import_dataset
+    from dermdistill.data.manifest import write_manifest
+
+    options: dict[str, Any] = {"source": source, "drop_unknown": drop_unknown, "extracted": extracted}
+    result = combine([import_dataset(folder, layout, **options) for folder in folders])
+    write_manifest(result.manifest, out)
+    for reason, count in result.dropped.items():
+        typer.echo(f"dropped {count}: {reason}")
+    if result.set_aside:
+        aside = out.with_name(f"{out.stem}.set_aside.csv")
+        _write_table([{"image": name, "reason": reason} for name, reason in result.set_aside], aside)
+        typer.echo(f"set aside {len(result.set_aside)} images, listed in {aside}", err=True)
+    _show(result.manifest)
+    typer.echo(f"manifest: {out}")
+
+
+@app.command()
+def check(
+    manifest: Annotated[Path, typer.Argument(help="A manifest.")],
+    out: Annotated[Path | None, typer.Option(help="Write the manifest without the bad images here.")] = None,
+    set_aside: Annotated[Path | None, typer.Option(help="The list; by default set_aside.csv beside it.")] = None,
+) -> None:
+    """Find unreadable, truncated, tiny, blank, mislabelled and conflicting images. Exit code 1 if any were found."""
+    from dermdistill.data.check import check_manifest
+    from dermdistill.data.manifest import read_manifest, write_manifest
+
+    report = check_manifest(read_manifest(manifest))
+    listed = set_aside or (out or manifest).with_name("set_aside.csv")
+    _write_table(report.set_aside.to_dict("records"), listed, ["image_id", "path", "reason", "message"])
+    for table, what in ((report.set_aside, "set aside"), (report.warnings, "kept, but look at them")):
+        for reason, count in table["reason"].value_counts().items():
+            typer.echo(f"{count} {reason} ({what}), e.g. {table.loc[table['reason'] == reason, 'message'].iloc[0]}")
+    typer.echo(f"{len(report.manifest)} images are good, {len(report.set_aside)} set aside in {listed}")
+    if out is not None:
+        write_manifest(report.manifest, out)
+    if len(report.set_aside):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(manifest: Annotated[Path, typer.Argument(help="A manifest.")]) -> None:
+    """Count a manifest's images by source and diagnosis, and print its hash."""
+    from dermdistill.data.manifest import manifest_hash, read_manifest
+
+    table = read_manifest(manifest)
+    _show(table)
+    typer.echo(f"SHA-256 {manifest_hash(table)}")
+
+
+def _show(manifest: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = manifest.assign(diagnosis=manifest["diagnosis"].fillna("open")).groupby(["source", "diagnosis"]).size()
+    wide = counts.unstack(fill_value=0)
+    shown = Table("source", *map(str, wide.columns), "all", "melanomas")
+    melanomas = manifest.groupby("source")["melanoma"].sum()
+    for name, row in wide.iterrows():
+        shown.add_row(str(name), *map(str, row), str(row.sum()), str(melanomas[name]))
+    Console().print(shown)
+
+
+def _write_table(rows: list[Any], path: Path, columns: list[str] | None = None) -> None:
+    import pandas as pd
+
+    from dermdistill.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)
