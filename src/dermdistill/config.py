@@ -147,6 +147,8 @@ class StudentSpec(_Strict):
     def _loss_fits(self) -> Self:
         if self.labels == "none" and self.loss.kind != "ce":
             raise ValueError(f"labels = 'none' leaves only loss.kind = 'ce', got '{self.loss.kind}'")
+        if self.classes == "binary" and self.loss.kind == "dkd":
+            raise ValueError("loss.kind = 'dkd' needs seven classes: with two, nothing is left beside the target")
         return self
 
 

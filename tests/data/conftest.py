@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dermdistill.data.manifest import COLUMNS, validate
+from dermdistill.files import sha256_file
 
 
 @pytest.fixture
@@ -44,5 +45,22 @@ def picture():
     def make(seed=0, size=96):
         coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
         return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+
+    return make
+
+
+@pytest.fixture
+def manifest_of():
+    """manifest_of(paths, **columns): a manifest of image files, all nevi of one source."""
+
+    def make(paths, **columns):
+        rows = [
+            {
+                "image_id": path.stem, "path": str(path), "sha256": sha256_file(path), "width": 96, "height": 96,
+                "diagnosis": "nv", "melanoma": 0, "source": "one",
+            }
+            for path in paths
+        ]  # fmt: skip
+        return validate(pd.DataFrame(rows).assign(**columns).reindex(columns=list(COLUMNS)))
 
     return make

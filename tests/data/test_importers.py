@@ -29,7 +29,11 @@ def _diagnoses(result):
 
 
 def test_ham10000(dataset):
-    table = "lesion_id,image_id,dx,dx_type,age,sex,localization\nL1,a,mel,histo,50,male,back\nL2,b,nv,follow_up,,unknown,face\n"
+    table = (
+        "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+        "L1,a,mel,histo,50,male,back\n"
+        "L2,b,nv,follow_up,,unknown,face\n"
+    )
     result = import_dataset(dataset("ab", HAM10000_metadata=table))
     assert _diagnoses(result) == {"a": "mel", "b": "nv"}
     first = result.manifest.iloc[0]
@@ -101,7 +105,8 @@ def test_isic2024_needs_the_diagnosis(dataset):
 @pytest.mark.parametrize(
     "text",
     [
-        "isic_id,diagnosis_1,diagnosis_2,diagnosis_3\na,Malignant,Malignant melanocytic,Melanoma NOS\nb,Benign,Benign x,Nevus\n",
+        "isic_id,diagnosis_1,diagnosis_2,diagnosis_3\n"
+        "a,Malignant,Malignant melanocytic,Melanoma NOS\nb,Benign,Benign x,Nevus\n",
         "isic_id,diagnosis,benign_malignant,age_approx\na,melanoma,malignant,30\nb,nevus,benign,40\n",
     ],
 )

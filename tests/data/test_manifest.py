@@ -49,7 +49,9 @@ def test_missing_and_unknown_columns_are_named(make_manifest):
     with pytest.raises(InputError, match="unknown columns: dx_type"):
         validate(make_manifest().assign(dx_type="histo"))
     with pytest.raises(InputError, match="melanoma: 1 values missing"):
-        validate(make_manifest().astype({"melanoma": "Int8"}).assign(melanoma=lambda t: t["melanoma"].mask(t.index == 3)))
+        validate(
+            make_manifest().astype({"melanoma": "Int8"}).assign(melanoma=lambda t: t["melanoma"].mask(t.index == 3))
+        )
 
 
 def test_bad_files_are_refused(tmp_path, make_manifest):

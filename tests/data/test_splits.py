@@ -1,12 +1,14 @@
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
-from dermdistill.data.audit import audit
+from dermdistill.data.audit import audit_folds
 from dermdistill.data.manifest import write_manifest
-from dermdistill.data.splits import groups, make_splits, read_splits, roles, write_splits
+from dermdistill.data.splits import balance, groups, make_splits, read_splits, roles, write_splits
 from dermdistill.errors import InputError, IntegrityError
 
 
@@ -32,8 +34,6 @@ def test_links_are_followed_through(make_manifest):
 
 
 def test_lesion_ids_of_different_sources_are_different_lesions(make_manifest):
-    import pandas as pd
-
     both = pd.concat([make_manifest(4, "one"), make_manifest(4, "two")], ignore_index=True)
     assert len(set(groups(both))) == 4
 
@@ -88,27 +88,89 @@ def test_bad_requests_are_refused(make_manifest):
         roles(splits, 1, 1)
 
 
-def test_an_audit_finds_each_kind_of_sharing(make_manifest):
+def test_rare_strata_fall_back_to_coarser_ones(make_manifest):
+    manifest = make_manifest(60)
+    manifest["source"] = [f"clinic {row // 2}" for row in range(60)]
+    splits = make_splits(manifest, 5)
+    melanomas = manifest["melanoma"].groupby(manifest["image_id"].map(splits.folds)).sum()
+    assert sorted(splits.rule["stratify_by"]) == ["diagnosis", "source"]
+    assert melanomas.max() <= 2
+    assert len(melanomas) == 5
+
+
+def test_images_without_a_diagnosis_are_stratified_by_melanoma(make_manifest):
+    manifest = make_manifest(200)
+    manifest["diagnosis"] = None
+    splits = make_splits(manifest, 4)
+    shares = manifest["melanoma"].groupby(manifest["image_id"].map(splits.folds)).mean()
+    assert shares.max() - shares.min() < 0.05
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.15, 0.3, 0.4])
+def test_the_holdout_has_the_size_asked_for(make_manifest, share):
+    manifest = make_manifest(1400)
+    splits = make_splits(manifest, 3, seed=1, holdout=share)
+    assert len(splits.ids("test")) / 1400 == pytest.approx(share, abs=0.02)
+    held = manifest["image_id"].isin(splits.ids("test"))
+    assert manifest["melanoma"][held].mean() == pytest.approx(manifest["melanoma"].mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_links_never_straddle(make_manifest, seed):
+    """Whatever is linked at random, the folds cut no link, cover every image, and ignore the order of rows."""
+    random = np.random.default_rng(seed)
+    manifest = make_manifest(240)
+    for column, prefix in (("lesion_id", "L"), ("patient_id", "P"), ("duplicate_group", "D")):
+        values = pd.Series([f"{prefix}{number}" for number in random.integers(0, 150, 240)], dtype="string")
+        manifest[column] = values.where(random.random(240) < 0.3)
+    splits = make_splits(manifest, 3, seed, holdout=0.2)
+    fold = manifest["image_id"].map(splits.folds).astype(str)
+    for column in ("lesion_id", "patient_id", "duplicate_group"):
+        assert (fold.groupby(manifest[column]).nunique() == 1).all(), column
+    assert set(splits.folds) == set(manifest["image_id"])
+    assert set(fold) == {"0", "1", "2", "test"}
+    assert make_splits(manifest.sample(frac=1, random_state=seed), 3, seed, holdout=0.2) == splits
+    assert audit_folds(manifest, splits, images=False).clean
+
+
+def test_balance_counts_everything_once(make_manifest):
+    manifest = make_manifest(140)
+    counts = balance(manifest, make_splits(manifest, 3, holdout=0.25))
+    assert counts.index.tolist() == ["0", "1", "2", "test"]
+    assert counts["images"].sum() == 140
+    assert counts["groups"].sum() == 70
+    assert counts["melanomas"].tolist() == counts["mel"].tolist()
+    assert counts[["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]].sum().tolist() == [20] * 7
+
+
+def test_too_few_groups_after_the_holdout(make_manifest):
     manifest = make_manifest(40)
-    one, other = manifest.iloc[:20].copy(), manifest.iloc[20:].copy()
-    assert audit(one, other, images=False).clean
-    other.iloc[0, other.columns.get_loc("lesion_id")] = "L3"
-    other.iloc[1, other.columns.get_loc("sha256")] = one["sha256"].iloc[5]
-    report = audit(one, other, images=False)
-    assert not report.clean
-    assert len(report.shared["lesion"]) == 2
-    assert report.shared["exact copy"].values.tolist() == [[one["image_id"].iloc[5], other["image_id"].iloc[1]]]
-    assert report.shared["patient"].empty
+    manifest["patient_id"] = [f"P{row // 10}" for row in range(40)]
+    with pytest.raises(InputError, match="2 independent groups of images cannot fill 3 parts"):
+        make_splits(manifest, 3, holdout=0.5)
 
 
-def test_the_commands(tmp_path, make_manifest):
+def test_a_damaged_file_is_not_replaced_unasked(tmp_path, make_manifest):
+    path = tmp_path / "splits.json"
+    path.write_text('{"format": "dermdistill-splits/1", "folds": {}}')
+    splits = make_splits(make_manifest(), 3)
+    with pytest.raises(InputError, match=r"lacks the key 'manifest_sha256'.*--force"):
+        write_splits(splits, path)
+    write_splits(splits, path, force=True)
+    assert read_splits(path) == splits
+
+
+def test_the_command(tmp_path, make_manifest):
     write_manifest(make_manifest(), tmp_path / "m.csv")
-    run = CliRunner().invoke(app, ["data", "split", str(tmp_path / "m.csv"), "--folds", "3"])
+    run = CliRunner().invoke(app, ["data", "split", str(tmp_path / "m.csv"), "--folds", "3", "--holdout", "0.25"])
     assert run.exit_code == 0, run.output
-    splits = str(tmp_path / "m.splits.json")
-    run = CliRunner().invoke(app, ["data", "audit", str(tmp_path / "m.csv"), "--splits", splits, "--no-images"])
+    head, *_ = [line for line in run.output.splitlines() if line.startswith("fold")]
+    assert head.split() == ["fold", "images", "groups", "melanomas", "akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    assert "6 (15.0%)" in run.output or "(14.3%)" in run.output
+    assert "no duplicate groups in this manifest" in run.output
+    assert read_splits(tmp_path / "m.splits.json").sha256 in run.output
+    run = CliRunner().invoke(app, ["data", "split", str(tmp_path / "m.csv"), "--folds", "4"])
+    assert isinstance(run.exception, InputError)
+    assert "holds other splits" in str(run.exception)
+    run = CliRunner().invoke(app, ["data", "split", str(tmp_path / "m.csv"), "--folds", "4", "--force"])
     assert run.exit_code == 0, run.output
-    assert "share nothing" in run.output
-    same = str(tmp_path / "m.csv")
-    run = CliRunner().invoke(app, ["data", "audit", same, same, "--no-images"])
-    assert run.exit_code == 1

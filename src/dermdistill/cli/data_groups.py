@@ -9,16 +9,21 @@ from dermdistill.errors import InputError
 
 app = typer.Typer()
 
+Distance = Annotated[int, typer.Option(min=0, max=20, help="Largest distance of perceptual hashes, of 64 bits.")]
+Correlation = Annotated[float, typer.Option(min=0, max=1, help="Smallest correlation of the images' patterns.")]
+
 
 @app.command()
 def duplicates(
     manifest: Annotated[Path, typer.Argument(help="A manifest.")],
     out: Annotated[Path | None, typer.Option(help="The manifest with groups; by default the same file.")] = None,
-    distance: Annotated[int, typer.Option(min=0, max=20, help="Largest distance of perceptual hashes, bits.")] = 12,
-    correlation: Annotated[float, typer.Option(min=0, max=1, help="Smallest correlation of thumbnails.")] = 0.95,
+    distance: Distance = 16,
+    correlation: Correlation = 0.68,
     pairs: Annotated[Path | None, typer.Option(help="Write the pairs found to this CSV.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Draw the pairs side by side in this .png or .jpg.")] = None,
 ) -> None:
     """Group exact and near duplicates, in any of the eight orientations, within and across sources."""
+    from dermdistill.data.contact_sheet import write_contact_sheet
     from dermdistill.data.duplicates import find_duplicates
     from dermdistill.data.manifest import read_manifest, write_manifest
     from dermdistill.files import atomic_path
@@ -27,18 +32,25 @@ def duplicates(
     found = find_duplicates(table, distance, correlation)
     table["duplicate_group"] = found.groups
     write_manifest(table, out or manifest)
-    source = table.set_index("image_id")["source"]
-    across = int((source[found.pairs["a"]].to_numpy() != source[found.pairs["b"]].to_numpy()).sum())
-    exact = int(found.pairs["exact"].sum())
+    sources = table["source"].groupby(found.groups).nunique()
     typer.echo(
-        f"{len(found.pairs)} pairs ({exact} exact, {across} across sources) in {found.groups.nunique()} groups; "
-        f"written to {out or manifest}"
+        f"{len(found.pairs)} pairs ({int(found.pairs['exact'].sum())} exact) in {len(sources)} groups of "
+        f"{int(found.groups.notna().sum())} images ({int((sources == 1).sum())} groups within a source, "
+        f"{int((sources > 1).sum())} across); written to {out or manifest}"
     )
-    for name, why in found.set_aside.items():
-        typer.echo(f"not compared: {name}: {why}", err=True)
+    if found.set_aside:
+        typer.echo(f"{len(found.set_aside)} images could not be read and were compared by their bytes only:", err=True)
+    for why in found.set_aside.values():
+        typer.echo(f"  {why}", err=True)
     if pairs is not None:
         with atomic_path(pairs) as temporary:
             found.pairs.to_csv(temporary, index=False)
+    if sheet is not None:
+        readable = found.pairs[~found.pairs[["a", "b"]].isin(list(found.set_aside)).any(axis=1)]
+        if readable.empty:
+            typer.echo("no pairs to draw")
+        else:
+            typer.echo(f"{write_contact_sheet(table, readable, sheet)} pairs drawn in {sheet}, the least certain first")
 
 
 @app.command()
@@ -51,21 +63,27 @@ def split(
     force: Annotated[bool, typer.Option("--force", help="Replace other splits.")] = False,
 ) -> None:
     """Freeze folds that no lesion, patient or duplicate group straddles."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     from dermdistill.data.manifest import read_manifest
-    from dermdistill.data.splits import make_splits, write_splits
+    from dermdistill.data.splits import balance, make_splits, write_splits
 
     table = read_manifest(manifest)
+    if table["duplicate_group"].isna().all():
+        typer.echo("no duplicate groups in this manifest; `dermdistill data duplicates` finds them", err=True)
     splits = make_splits(table, folds, seed, holdout)
     path = out or manifest.with_suffix(".splits.json")
     write_splits(splits, path, force=force)
-    where = table["image_id"].map(splits.folds)
-    shown = Table("fold", "images", "melanomas", "melanoma share")
-    for fold in sorted(set(splits.folds.values()), key=str):
-        part = table[where == fold]
-        shown.add_row(str(fold), str(len(part)), str(part["melanoma"].sum()), f"{part['melanoma'].mean():.1%}")
+    counts = balance(table, splits)
+    shown = Table("fold", box=SIMPLE, pad_edge=False)
+    for name in counts.columns:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for fold, row in counts.iterrows():
+        cells = {name: str(value) for name, value in row.items()}
+        cells["melanomas"] += f" ({row['melanomas'] / row['images']:.1%})"
+        shown.add_row(str(fold), *cells.values())
     Console().print(shown)
     typer.echo(f"splits: {path}, SHA-256 {splits.sha256}")
 
@@ -76,35 +94,31 @@ def audit(
     second: Annotated[Path | None, typer.Argument(help="Another manifest.")] = None,
     splits: Annotated[Path | None, typer.Option(help="Instead: compare the folds of the first manifest.")] = None,
     images: Annotated[bool, typer.Option(help="Look for near-duplicates too.")] = True,
+    distance: Distance = 16,
+    correlation: Correlation = 0.68,
 ) -> None:
     """Prove that two sets, or the folds of one, share no lesion, patient, copy or near-duplicate; else exit code 1."""
     from dermdistill.data.audit import audit as compare
+    from dermdistill.data.audit import audit_folds
     from dermdistill.data.manifest import read_manifest
     from dermdistill.data.splits import read_splits
 
     table = read_manifest(first)
     if (second is None) == (splits is None):
         raise InputError("give a second manifest or --splits, one of the two")
-    clean = True
+    how: dict[str, Any] = {"images": images, "distance": distance, "correlation": correlation}
     if second is not None:
-        clean = _tell(f"{first} and {second}", compare(table, read_manifest(second), images=images))
+        what, report = f"{first} and {second}", compare(table, read_manifest(second), **how)
     elif splits is not None:
-        frozen = read_splits(splits, table)
-        where = table["image_id"].map(frozen.folds).astype(str)
-        for fold in sorted(where.unique()):
-            part = compare(table[where == fold], table[where != fold], images=images)
-            clean = _tell(f"fold {fold} and the rest", part) and clean
-    if not clean:
-        raise typer.Exit(1)
-
-
-def _tell(what: str, report: Any) -> bool:
+        what, report = f"the folds of {splits}", audit_folds(table, read_splits(splits, table), **how)
     for kind, pairs in report.shared.items():
         if len(pairs):
-            listed = ", ".join(f"{a}/{b}" for a, b in pairs.head(5).itertuples(index=False))
-            typer.echo(f"{what} share {len(pairs)} pairs by {kind}: {listed}")
-    for name, why in report.unreadable.items():
-        typer.echo(f"{what}: {name} could not be compared: {why}")
-    if report.clean:
-        typer.echo(f"{what} ({report.sizes[0]} and {report.sizes[1]} images) share nothing")
-    return bool(report.clean)
+            listed = "".join(f"\n  {a} {b}" for a, b in pairs.head(10).itertuples(index=False))
+            more = f"\n  and {len(pairs) - 10} more" if len(pairs) > 10 else ""
+            typer.echo(f"{what}: {len(pairs)} shared by {kind}:{listed}{more}")
+    for why in report.unreadable.values():
+        typer.echo(f"could not be compared: {why}")
+    if not report.clean:
+        raise typer.Exit(1)
+    unproven = "" if images else "; near-duplicates were not looked for"
+    typer.echo(f"{what} ({', '.join(map(str, report.sizes))} images) share nothing{unproven}")

@@ -37,4 +37,4 @@ def evaluate(
     models = {name: read_model(path) for name, path in named.items()}
     report = judge(read_manifest(manifest), models, out, baseline=baseline, replicates=replicates, seed=seed, role=role)
     Console().print(key_figures(report))
-    typer.echo(f"report: {out / 'report.html'}")
+    typer.echo(f"report: {out / 'report.html'} (figures: {out / 'report.json'}, table: {out / 'table.md'})")

@@ -1,6 +1,9 @@
 """Frozen folds: no lesion, patient or duplicate group is ever on two sides."""
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,38 +73,35 @@ def groups(manifest: pd.DataFrame) -> np.ndarray:
 def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: float = 0.0) -> Splits:
     """Divide a manifest into k folds and, if asked for, a held-out test part.
 
-    Grouped by lesion, patient and duplicates (`groups`); stratified by source and diagnosis. The row order of
-    the manifest does not matter.
+    Grouped by lesion, patient and duplicates (`groups`); stratified by source and diagnosis (`balance` tells how well
+    that went), or by melanoma alone where each such stratum is smaller than the number of folds. The row order of the
+    manifest does not matter.
 
     Args:
         manifest: all images.
         folds: number of folds, at least 2.
         seed: decides which groups fall where.
-        holdout: share of the images to hold out as 'test', 0 to 0.5.
+        holdout: share of the images to hold out as 'test', 0 to 0.5, met to a few hundredths.
 
     Raises:
-        InputError: fewer groups than folds, or values out of range.
+        InputError: too few groups to fill every fold, or values out of range.
     """
     if folds < 2:
         raise InputError(f"folds must be at least 2, got {folds}")
     if not 0 <= holdout <= 0.5:
         raise InputError(f"holdout must be a share from 0 to 0.5, got {holdout}")
     table = manifest.sort_values("image_id").reset_index(drop=True)
-    group = groups(table)
-    if len(np.unique(group)) < folds:
-        raise InputError(f"{len(np.unique(group))} independent groups of images cannot fill {folds} folds")
-    strata = _strata(table)
+    group, strata = groups(table), _strata(table)
     where: np.ndarray = np.full(len(table), -1)
-    rest = np.arange(len(table))
     if holdout > 0:
-        parts = max(2, round(1 / holdout))
-        held = next(_divide(strata, group, parts, seed))
-        where[held] = -2
-        rest = np.setdiff1d(rest, held)
-    for fold, chosen in enumerate(_divide(strata[rest], group[rest], folds, seed)):
+        taken, parts = _fraction(holdout)
+        for part, chosen in zip(range(taken), _divide(strata, group, parts, seed), strict=False):
+            where[chosen] = -2 - part
+    rest = np.flatnonzero(where == -1)
+    for fold, chosen in enumerate(_divide(strata[:, rest], group[rest], folds, seed)):
         where[rest[chosen]] = fold
     placed: dict[str, int | Literal["test"]] = {
-        name: "test" if fold == -2 else int(fold) for name, fold in zip(table["image_id"], where, strict=True)
+        name: "test" if fold < 0 else int(fold) for name, fold in zip(table["image_id"], where, strict=True)
     }
     rule = {
         "folds": folds,
@@ -113,30 +113,63 @@ def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: 
     return Splits(manifest_hash(manifest), rule, placed)
 
 
+def _fraction(share: float) -> tuple[int, int]:
+    """How many of how many equal parts come nearest to a share, at most 20 parts unless it is below a 20th."""
+    nearest = Fraction(share).limit_denominator(20)
+    return (nearest.numerator, nearest.denominator) if nearest else (1, round(1 / share))
+
+
 def _strata(table: pd.DataFrame) -> np.ndarray:
-    diagnosis = table["diagnosis"].fillna("melanoma:" + table["melanoma"].astype(str))
-    return pd.factorize(table["source"].astype(str) + "|" + diagnosis.astype(str), sort=True)[0]
+    """Numbered strata of each image, from the finest to none, int64 [3, N]."""
+    melanoma = "melanoma:" + table["melanoma"].astype(str)
+    fine = table["source"].astype(str) + "|" + table["diagnosis"].fillna(melanoma).astype(str)
+    return np.stack([pd.factorize(fine, sort=True)[0], table["melanoma"].to_numpy(int), np.zeros(len(table), int)])
 
 
-def _divide(strata: np.ndarray, group: np.ndarray, parts: int, seed: int):  # type: ignore[no-untyped-def]
-    import warnings
-
+def _divide(strata: np.ndarray, group: np.ndarray, parts: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the rows of each part, by the finest strata of which one at least has enough images for all parts."""
+    found = len(np.unique(group))
+    if found < parts:
+        raise InputError(f"{found} independent groups of images cannot fill {parts} parts; ask for fewer, larger ones")
+    usable = next(row for row in strata if np.bincount(row).max() >= parts)
     divider = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
-        for _, chosen in divider.split(np.zeros(len(strata)), strata, group):
-            yield chosen
+        divided = [chosen for _, chosen in divider.split(np.zeros(len(group)), usable, group)]
+    empty = sum(len(chosen) == 0 for chosen in divided)
+    if empty:
+        raise InputError(
+            f"{empty} of {parts} parts would be empty: {len(group)} images in {found} groups are too few, or one group "
+            "is too large; ask for fewer parts"
+        )
+    yield from divided
+
+
+def balance(manifest: pd.DataFrame, splits: Splits) -> pd.DataFrame:
+    """What fell where: a row for each fold, with columns images, groups, melanomas, and one for each diagnosis."""
+    where = manifest["image_id"].map(splits.folds).astype(str).to_numpy()
+    table = pd.DataFrame({
+        "images": manifest["image_id"].groupby(where).size(),
+        "groups": pd.Series(groups(manifest)).groupby(where).nunique(),
+        "melanomas": manifest["melanoma"].astype(int).groupby(where).sum(),
+    })  # fmt: skip
+    diagnoses = manifest["diagnosis"].fillna("unknown").astype(str).to_numpy()
+    table = table.join(pd.crosstab(where, diagnoses))
+    return table.rename_axis(index="fold")
 
 
 def write_splits(splits: Splits, path: str | Path, *, force: bool = False) -> None:
     """Freeze splits to a JSON file.
 
     Raises:
-        InputError: the file holds other splits and `force` is not given.
+        InputError: the file holds other splits, or damaged ones, and `force` is not given.
     """
     path = Path(path)
     if path.exists() and not force:
-        there = read_splits(path)
+        try:
+            there = read_splits(path)
+        except IntegrityError as error:
+            raise InputError(f"{error}. Choose another file, or --force to replace it") from None
         if there.sha256 != splits.sha256:
             raise InputError(
                 f"{path} holds other splits ({there.sha256[:12]}, new ones {splits.sha256[:12]}); results that rest "

@@ -23,7 +23,7 @@ class Scored:
     predicted: np.ndarray | None
     """Most probable of seven classes [N], or None for a model that has not got them."""
     diagnosis: np.ndarray | None
-    """True class [N], or None if it is not known for all."""
+    """True class [N], -1 where it is not known; None if it is known for none."""
 
 
 def _curve(scored: Scored, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,40 +38,47 @@ def _curve(scored: Scored, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _rates(scored: Scored, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and fall-out at each cut, [R, 1 + K], from nothing positive on; NaN where either is undefined."""
     true, false = _curve(scored, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         sensitivity, fall_out = true / true[:, -1:], false / false[:, -1:]
-    zero = np.zeros((len(weights), 1))
-    return np.hstack([zero, sensitivity]), np.hstack([zero, fall_out])
+    start = np.where(_has_both(true, false), 0.0, np.nan)[:, None]
+    return np.hstack([start, sensitivity + start]), np.hstack([start, fall_out + start])
+
+
+def _has_both(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+    return (true[:, -1] > 0) & (false[:, -1] > 0)
 
 
 def auroc(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of melanoma against the rest."""
     sensitivity, fall_out = _rates(scored, weights)
-    return np.trapezoid(sensitivity, fall_out, axis=1)
+    heights = (sensitivity[:, 1:] + sensitivity[:, :-1]) / 2
+    return (heights * np.diff(fall_out, axis=1)).sum(axis=1)
 
 
 def average_precision(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Average precision, as scikit-learn defines it."""
+    """Average precision, as scikit-learn defines it; of melanomas alone it would always be 1, and is undefined."""
     true, false = _curve(scored, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(true + false > 0, true / (true + false), 0)
         recall = true / true[:, -1:]
-    return (np.diff(recall, prepend=0, axis=1) * precision).sum(axis=1)
+    area = (np.diff(recall, prepend=0, axis=1) * precision).sum(axis=1)
+    return np.where(_has_both(true, false), area, np.nan)
 
 
 def sensitivity_at_specificity_90(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Largest sensitivity at a specificity of at least 90 %."""
     sensitivity, fall_out = _rates(scored, weights)
     best = np.where(fall_out <= 0.1 + 1e-12, sensitivity, -np.inf).max(axis=1)
-    return np.where(np.isfinite(fall_out[:, -1]), best, np.nan)
+    return np.where(np.isfinite(best), best, np.nan)
 
 
 def specificity_at_sensitivity_95(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Largest specificity at a sensitivity of at least 95 %."""
     sensitivity, fall_out = _rates(scored, weights)
     best = np.where(sensitivity >= 0.95 - 1e-12, 1 - fall_out, -np.inf).max(axis=1)
-    return np.where(np.isfinite(sensitivity[:, -1]), best, np.nan)
+    return np.where(np.isfinite(best), best, np.nan)
 
 
 def brier(scored: Scored, weights: np.ndarray) -> np.ndarray:
@@ -85,21 +92,23 @@ def ece(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Share of images whose most probable of the seven classes is the true one."""
+    """Share of the images with a known diagnosis whose most probable of the seven classes is the true one."""
     if scored.predicted is None or scored.diagnosis is None:
         return np.full(len(weights), np.nan)
-    return weights @ (scored.predicted == scored.diagnosis) / weights.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return weights @ (scored.predicted == scored.diagnosis) / (weights @ (scored.diagnosis >= 0))
 
 
 def balanced_accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Mean recall of the classes that are present."""
+    """Mean recall of the classes that are present, in each replicate."""
     if scored.predicted is None or scored.diagnosis is None:
         return np.full(len(weights), np.nan)
-    classes = np.unique(scored.diagnosis)
+    classes = np.unique(scored.diagnosis[scored.diagnosis >= 0])
     member = (scored.diagnosis[:, None] == classes).astype(float)
     right = (scored.predicted == scored.diagnosis)[:, None] * member
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nanmean(weights @ right / (weights @ member), axis=1)
+        recall = weights @ right / (weights @ member)
+        return np.nansum(recall, axis=1) / np.isfinite(recall).sum(axis=1)
 
 
 METRICS: dict[str, Callable[[Scored, np.ndarray], np.ndarray]] = {
@@ -112,6 +121,9 @@ METRICS: dict[str, Callable[[Scored, np.ndarray], np.ndarray]] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
 }
+
+SEVEN_CLASS = ("accuracy", "balanced_accuracy")
+"""Metrics of the diagnosis; the others are of melanoma against the rest."""
 
 LABELS = {
     "auroc": "AUROC",

@@ -1,16 +1,51 @@
-"""The report's drawings, as inline SVG."""
+"""The report's drawings, as inline SVG whose text stays text and whose bytes depend on the figures alone."""
 
 import io
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, roc_curve
 
 from dermdistill.classes import CLASSES
+from dermdistill.evaluate.calibration import bins_of
 from dermdistill.evaluate.metrics import Scored
 
 _COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#475569", "#be185d", "#0e7490", "#a16207")
+_LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+_MARKS = ("o", "s", "^", "D", "v", "P", "X")
+# A name may hold '$': it is not mathematics.
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False, "font.size": 10}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawing of the report."""
+
+    title: str
+    svg: str
+    text: str
+    """What it shows, for those who do not see it."""
+
+
+def drawings(models: dict[str, Scored]) -> list[Drawing]:
+    """ROC curves, reliability and confusion of models on the same images; what cannot be drawn is left out."""
+    found = []
+    with matplotlib.rc_context(_STYLE):
+        y = next(iter(models.values())).y
+        if 0 < y.sum() < len(y):
+            text = "Sensitivity against 1 - specificity for each model. Dotted: 90 % specificity and 95 % sensitivity."
+            found.append(Drawing("ROC curves", _roc(models), text))
+        text = "Share of melanomas against the predicted probability, in bins of as many images each."
+        found.append(Drawing("Reliability", _reliability(models), text))
+        for name, part in models.items():
+            if part.predicted is not None and part.diagnosis is not None:
+                text = "Images by diagnosis (rows) and prediction (columns); shade is the share of the row."
+                found.append(Drawing(f"Confusion: {name}", _confusion(part.predicted, part.diagnosis), text))
+    return found
 
 
 def _svg(drawing: Figure) -> str:
@@ -26,58 +61,58 @@ def _square(axes: Axes, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def roc(models: dict[str, Scored]) -> str:
-    """ROC curves of melanoma against the rest."""
+def _look(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.6}
+
+
+def _legend(axes: Axes, place: Literal["lower right", "upper left"]) -> None:
+    axes.legend(frameon=False, loc=place, handlelength=2.6)
+
+
+def _roc(models: dict[str, Scored]) -> str:
     drawing = Figure(figsize=(5, 5))
     axes = drawing.subplots()
-    for colour, (name, scored) in zip(_cycle(len(models)), models.items(), strict=True):
-        if 0 < scored.y.sum() < len(scored.y):
-            fall_out, sensitivity, _ = roc_curve(scored.y, scored.p)
-            axes.plot(fall_out, sensitivity, color=colour, label=name, linewidth=1.6)
+    for index, (name, scored) in enumerate(models.items()):
+        fall_out, sensitivity, _ = roc_curve(scored.y, scored.p)
+        axes.plot(fall_out, sensitivity, label=name, **_look(index))
+    axes.axvline(0.1, color="#94a3b8", linewidth=0.8, linestyle=":", zorder=0)
+    axes.axhline(0.95, color="#94a3b8", linewidth=0.8, linestyle=":", zorder=0)
     _square(axes, "1 - specificity", "sensitivity")
-    axes.legend(frameon=False, loc="lower right")
+    _legend(axes, "lower right")
     return _svg(drawing)
 
 
-def reliability(models: dict[str, Scored], bins: int = 10) -> str:
-    """Observed share of melanomas against the predicted probability, bins of equal mass."""
+def _reliability(models: dict[str, Scored], bins: int = 10) -> str:
     drawing = Figure(figsize=(5, 5))
     axes = drawing.subplots()
-    for colour, (name, scored) in zip(_cycle(len(models)), models.items(), strict=True):
-        parts = np.array_split(np.argsort(scored.p, kind="stable"), min(bins, len(scored.p)))
+    for index, (name, scored) in enumerate(models.items()):
+        order, starts = bins_of(scored.p, bins)
+        parts = np.split(order, starts[1:])
         axes.plot(
             [scored.p[part].mean() for part in parts], [scored.y[part].mean() for part in parts],
-            "o-", color=colour, label=name, markersize=4, linewidth=1.2,
+            marker=_MARKS[index % len(_MARKS)], markersize=5, label=name, **_look(index),
         )  # fmt: skip
     _square(axes, "predicted melanoma probability", "share of melanomas")
-    axes.legend(frameon=False, loc="lower right")
+    _legend(axes, "upper left")
     return _svg(drawing)
 
 
-def confusion(models: dict[str, Scored]) -> str:
-    """Row-normalised confusion matrices of the seven-class models; empty without any."""
-    known = {name: part for name, part in models.items() if part.predicted is not None and part.diagnosis is not None}
-    if not known:
-        return ""
-    columns = min(3, len(known))
-    rows = -(-len(known) // columns)
-    drawing = Figure(figsize=(4.2 * columns, 4.2 * rows))
-    every = drawing.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (name, part) in zip(every, known.items(), strict=False):
-        matrix = confusion_matrix(part.diagnosis, part.predicted, labels=range(len(CLASSES)))
-        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(matrix):
-            ink = "white" if shares[row, column] > 0.55 else "#0f172a"
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=ink)
-        axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45)
-        axes.set_yticks(range(len(CLASSES)), CLASSES)
-        axes.set(title=name, xlabel="predicted", ylabel="diagnosis")
-    for axes in every[len(known) :]:
-        axes.set_axis_off()
-    drawing.tight_layout()
+def _confusion(predicted: np.ndarray, diagnosis: np.ndarray) -> str:
+    known = diagnosis >= 0
+    matrix = confusion_matrix(diagnosis[known], predicted[known], labels=range(len(CLASSES)))
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    drawing = Figure(figsize=(4.6, 4.6))
+    axes = drawing.subplots()
+    # cells as rectangles: an image would be a bitmap inside the SVG
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        ink = "white" if shares[row, column] > 0.55 else "#0f172a"
+        axes.text(column + 0.5, row + 0.5, str(count), ha="center", va="center", fontsize=9, color=ink)
+    middle = np.arange(len(CLASSES)) + 0.5
+    axes.set_xticks(middle, CLASSES)
+    axes.set_yticks(middle, CLASSES)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="predicted", ylabel="diagnosis", aspect="equal")
+    axes.invert_yaxis()
     return _svg(drawing)
-
-
-def _cycle(count: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]

@@ -8,29 +8,37 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from dermdistill import __version__
 from dermdistill.classes import CLASSES, DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError
 from dermdistill.evaluate import plots
-from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate.calibration import ece_if_calibrated, softmax
 from dermdistill.evaluate.intervals import all_figures, clusters, difference, figure, resamples
-from dermdistill.evaluate.metrics import LABELS, Scored
+from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored
 from dermdistill.evaluate.sources import ModelPredictions
 from dermdistill.evaluate.subgroups import subgroups
-from dermdistill.evaluate.thresholds import operating_points, realised
+from dermdistill.evaluate.thresholds import Chosen, choose, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 FORMAT = "dermdistill-report/1"
-_SEVEN = ("accuracy", "balanced_accuracy")
+SHORT = {
+    "auroc": "AUROC",
+    "average_precision": "avg. precision",
+    "sensitivity_at_specificity_90": "sens. at 90 % spec.",
+    "specificity_at_sensitivity_95": "spec. at 95 % sens.",
+    "balanced_accuracy": "7-class bal. acc.",
+    "ece": "ECE",
+}
+"""The figures of the README's and the terminal's table."""
 
 
 @dataclass(frozen=True)
 class _Judged:
-    temperature: float
-    thresholds: dict[str, Any]
+    chosen: Chosen
     scored: Scored
 
 
@@ -69,16 +77,20 @@ def evaluate(
     if baseline not in models:
         raise InputError(f"the baseline '{baseline}' is none of the models: {', '.join(models)}")
     table = _same_images(manifest, models, role)
-    judged = {name: _judge(name, model, manifest, table) for name, model in models.items()}
-    weights = resamples(clusters(table), replicates, seed)
+    judged = {name: _judge(model, manifest, table) for name, model in models.items()}
+    cluster = clusters(table)
+    weights = resamples(cluster, replicates, seed)
     figures = {name: all_figures(part.scored, weights) for name, part in judged.items()}
     report: dict[str, Any] = {
         "format": FORMAT,
+        "dermdistill": __version__,
         "disclaimer": DISCLAIMER,
         "data": {
             "manifest_sha256": manifest_hash(manifest), "role": role, "n": len(table),
-            "positives": int(table["melanoma"].sum()), "clusters": int(clusters(table).max()) + 1,
-            "sources": sorted(table["source"].unique()), "synthetic": bool((table["source"] == "synthetic").any()),
+            "positives": int(table["melanoma"].sum()), "clusters": int(cluster.max()) + 1,
+            "sources": {name: int(count) for name, count in table["source"].value_counts().items()},
+            "diagnoses": {name: int(count) for name, count in table["diagnosis"].value_counts().items()},
+            "synthetic": bool((table["source"] == "synthetic").any()),
         },
         "bootstrap": {"kind": "lesion-clustered percentile", "replicates": replicates, "seed": seed, "level": 0.95},
         "baseline": baseline,
@@ -99,54 +111,48 @@ def evaluate(
 
 
 def _same_images(manifest: pd.DataFrame, models: dict[str, ModelPredictions], role: str) -> pd.DataFrame:
-    sets = {name: model.ids(role) for name, model in models.items()}
+    """The manifest's rows that all models are judged on."""
+    known = set(manifest["image_id"])
+    sets = {name: set(model.ids(role)) for name, model in models.items()}
+    problems = []
     first, ids = next(iter(sets.items()))
-    if not ids:
-        raise InputError(f"'{first}' has no predictions with the role '{role}'")
-    for name, others in sets.items():
-        if others != ids:
-            gap = sorted(set(ids) ^ set(others))
-            raise InputError(
-                f"'{first}' and '{name}' were not predicted on the same images: {len(gap)} differ, e.g. {gap[:3]}"
-            )
-    unknown = sorted(set(ids) - set(manifest["image_id"]))
-    if unknown:
-        raise InputError(f"{len(unknown)} predicted images are not in the manifest, e.g. {unknown[:3]}")
-    return manifest.set_index("image_id", drop=False).loc[ids].reset_index(drop=True)
+    for name, model in models.items():
+        for part in dict.fromkeys((role, "validation")):
+            if not model.ids(part):
+                problems.append(f"'{name}' has no predictions with the role '{part}'")
+        if not sets[name] or not ids:
+            continue
+        if unknown := (sets[name] | set(model.ids("validation"))) - known:
+            problems.append(f"'{name}': {_some(unknown)} not in the manifest")
+        if lacking := ids - sets[name]:
+            problems.append(f"'{name}' lacks {_some(lacking)} that '{first}' was tested on")
+        if more := sets[name] - ids:
+            problems.append(f"'{first}' lacks {_some(more)} that '{name}' was tested on")
+    if problems:
+        raise InputError("these models cannot be compared on the same images:\n  " + "\n  ".join(problems))
+    return manifest.set_index("image_id", drop=False).loc[sorted(ids)].reset_index(drop=True)
 
 
-def _judge(name: str, model: ModelPredictions, manifest: pd.DataFrame, table: pd.DataFrame) -> _Judged:
-    melanoma = model.classes.index(MELANOMA)
-    ids = model.ids("validation")
-    if not ids:
-        raise InputError(f"'{name}' has no validation predictions; temperature and thresholds are chosen on them")
-    chosen = manifest.set_index("image_id").loc[ids].reset_index()
-    validation = model.logits(chosen["image_id"])
-    truth = _labels(chosen, model.classes)
-    if truth is None:  # only melanoma is known: calibrate melanoma against the rest
-        rest = np.delete(validation, melanoma, axis=1)
-        validation = np.stack([np.logaddexp.reduce(rest, axis=1), validation[:, melanoma]], 1)
-        temperature = fit_temperature(validation, chosen["melanoma"].to_numpy(int))
-        p = softmax(validation, temperature)[:, 1]
-    else:
-        temperature = fit_temperature(validation, truth)
-        p = softmax(validation, temperature)[:, melanoma]
-    points = operating_points(p, chosen["melanoma"].to_numpy(int))
-    probabilities = softmax(model.logits(table["image_id"]), temperature)
-    seven = model.classes == CLASSES
-    scored = Scored(
-        probabilities[:, melanoma], table["melanoma"].to_numpy(float),
-        probabilities.argmax(1) if seven else None, _labels(table, CLASSES) if seven else None,
-    )  # fmt: skip
-    return _Judged(temperature, {key: asdict(point) for key, point in points.items()}, scored)
+def _some(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return f"{len(names)} images ({shown}{', …' if len(names) > 3 else ''})"
 
 
-def _labels(table: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray | None:
-    if classes != CLASSES:
-        return table["melanoma"].to_numpy(int)
-    if table["diagnosis"].isna().any():
-        return None
-    return table["diagnosis"].map({name: index for index, name in enumerate(classes)}).to_numpy(int)
+def _judge(model: ModelPredictions, manifest: pd.DataFrame, table: pd.DataFrame) -> _Judged:
+    validation = manifest.set_index("image_id", drop=False).loc[model.ids("validation")]
+    chosen = choose(model.logits(validation["image_id"]), model.classes, validation)
+    probabilities = softmax(model.logits(table["image_id"]), chosen.temperature)
+    melanoma = probabilities[:, model.classes.index(MELANOMA)]
+    diagnosis = diagnosis_codes(table)
+    return _Judged(
+        chosen,
+        Scored(
+            melanoma,
+            table["melanoma"].to_numpy(float),
+            probabilities.argmax(1) if model.classes == CLASSES else None,
+            diagnosis if (diagnosis >= 0).any() else None,
+        ),
+    )
 
 
 def _model_entry(
@@ -156,42 +162,56 @@ def _model_entry(
     table: pd.DataFrame,
     weights: np.ndarray,
 ) -> dict[str, Any]:
-    scored = judged.scored
-    one_class = "needs melanomas and others among the images"
-    seven = "the model has not got the seven classes, or not every diagnosis is known"
-    header = model.header
+    scored, chosen = judged.scored, judged.chosen
+    facts = ("stage", "model", "parameters", "macs", "image_size", "seed", "git_commit", "hardware")
     return {
-        "stage": header.get("stage"),
-        "model": header.get("model"),
-        "parameters": header.get("parameters"),
-        "macs": header.get("macs"),
-        "seed": header.get("seed"),
+        **{key: model.header.get(key) for key in facts},
+        "trained_on_manifest_sha256": model.header.get("inputs", {}).get("manifest"),
         "classes": list(model.classes),
-        "temperature": judged.temperature,
-        "thresholds": judged.thresholds,
+        "temperature": chosen.temperature,
+        "temperature_fitted_on": chosen.fitted_on,
+        "thresholds": {name: asdict(point) for name, point in chosen.thresholds.items()},
         "realised": {
-            name: realised(scored.p, scored.y, point["value"])
-            for name, point in judged.thresholds.items()
-            if point["value"] is not None
+            name: _realised(scored, point.value, weights)
+            for name, point in chosen.thresholds.items()
+            if point.value is not None
         },
-        "metrics": {key: asdict(figure(figures[key], seven if key in _SEVEN else one_class)) for key in LABELS},
+        "metrics": {key: _metric(key, figures[key], scored, model.classes) for key in LABELS},
+        "ece_if_calibrated": ece_if_calibrated(scored.p),
         "subgroups": subgroups(table, scored, weights),
     }
 
 
+def _metric(key: str, values: np.ndarray, scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
+    """A figure with the number of images and melanomas that it is of."""
+    of = np.ones(len(scored.y), bool)
+    reason = f"needs melanomas and others among the images, got {int(scored.y.sum())} of {len(scored.y)}"
+    if key in SEVEN_CLASS:
+        of = scored.diagnosis >= 0 if scored.diagnosis is not None else ~of
+        reason = "no image has a known diagnosis"
+        if scored.predicted is None:
+            reason = f"the model tells {', '.join(classes)} apart, not the seven classes"
+    return {**asdict(figure(values, reason)), "n": int(of.sum()), "positives": int(scored.y[of].sum())}
+
+
+def _realised(scored: Scored, value: float, weights: np.ndarray) -> dict[str, Any]:
+    reasons = {
+        "sensitivity": "no melanoma among the images", "specificity": "only melanomas among the images",
+        "ppv": "no image reaches the threshold", "npv": "all images reach the threshold",
+    }  # fmt: skip
+    rates = realised_weighted(scored.p, scored.y, value, weights)
+    return {name: asdict(figure(rate, reasons[name])) for name, rate in rates.items()}
+
+
 def _html(report: dict[str, Any], judged: dict[str, _Judged]) -> str:
-    scored = {name: part.scored for name, part in judged.items()}
-    drawings = {
-        "ROC curves": plots.roc(scored),
-        "Reliability": plots.reliability(scored),
-        "Confusion": plots.confusion(scored),
-    }
     environment = Environment(
         loader=PackageLoader("dermdistill.evaluate"), autoescape=select_autoescape(["html", "j2"])
     )
     environment.filters["interval"] = interval
     template = environment.get_template("report.html.j2")
-    return template.render(report=report, labels=LABELS, drawings=drawings)
+    drawings = plots.drawings({name: part.scored for name, part in judged.items()})
+    missing = undefined_reasons(report)
+    return template.render(report=report, labels=LABELS, drawings=drawings, missing=missing)
 
 
 def interval(entry: dict[str, Any], signed: bool = False) -> str:
@@ -203,51 +223,67 @@ def interval(entry: dict[str, Any], signed: bool = False) -> str:
     return text if entry["low"] is None else f"{text} [{entry['low']:{sign}.3f}, {entry['high']:{sign}.3f}]"
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The key figures as a Markdown table."""
-    shown = ("auroc", "average_precision", "sensitivity_at_specificity_90", "ece")
-    head = [
-        "model",
-        "parameters",
-        "million MACs",
-        *(LABELS[key] for key in shown),
-        f"AUROC minus {report['baseline']}",
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+def undefined_reasons(report: dict[str, Any]) -> list[str]:
+    """What is missing in the report and why, a line each."""
+    lines = []
+    for name, entry in report["models"].items():
+        parts = {LABELS[key]: value for key, value in entry["metrics"].items()}
+        parts |= {f"threshold {key}": value for key, value in entry["thresholds"].items()}
+        parts |= {
+            f"{part} at threshold {key}": value for key, got in entry["realised"].items() for part, value in got.items()
+        }
+        lines += [f"{name}, {what}: {value['reason']}" for what, value in parts.items() if value["reason"]]
+    first = next(iter(report["models"].values()))
+    lines += [f"{group}: {value['reason']}" for group, value in first["subgroups"].items() if value["reason"]]
+    return lines
+
+
+def _key_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the key figures, as text."""
+    head = ["model", "parameters", "million MACs", *SHORT.values(), f"AUROC minus {report['baseline']}"]
+    rows = []
     for name, entry in report["models"].items():
         gap = report["differences"].get(name)
-        cells = [
+        rows.append([
             name,
             "" if entry["parameters"] is None else f"{entry['parameters']:,}",
             "" if entry["macs"] is None else f"{entry['macs'] / 1e6:.1f}",
-            *(interval(entry["metrics"][key]) for key in shown),
+            *(interval(entry["metrics"][key]) for key in SHORT),
             "" if gap is None else interval(gap["auroc"], signed=True),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        ])  # fmt: skip
+    return head, rows
+
+
+def _of(report: dict[str, Any]) -> str:
+    of = report["data"]
+    synthetic = "SYNTHETIC DATA. " if of["synthetic"] else ""
+    return f"{synthetic}{of['n']} {of['role']} images, {of['positives']} melanomas, {of['clusters']} lesions"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The key figures as a Markdown table, with what they are of."""
+    head, rows = _key_rows(report)
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
+    lines.insert(1, "|" + "---|" * len(head))
+    bootstrap = report["bootstrap"]
+    lines += [
+        "",
+        f"{_of(report)}. In brackets 95 % intervals: {bootstrap['replicates']} lesion-clustered bootstrap replicates, "
+        f"seed {bootstrap['seed']}. Manifest `{report['data']['manifest_sha256'][:16]}`.",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def key_figures(report: dict[str, Any]) -> "Table":
-    """The key figures for a terminal."""
+    """The key figures for a terminal: a column a model, the interval beneath its value, to fit 80 characters."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    of = report["data"]
-    table = Table(title=f"{of['n']} held-out images, {of['positives']} melanomas; 95 % intervals")
-    for column in (
-        "model",
-        "parameters",
-        "AUROC",
-        "average precision",
-        "ECE",
-        f"AUROC minus {report['baseline']}",
-    ):
-        table.add_column(column)
-    for name, entry in report["models"].items():
-        gap = report["differences"].get(name)
-        metrics = entry["metrics"]
-        table.add_row(
-            name, "" if entry["parameters"] is None else f"{entry['parameters']:,}",
-            *(interval(metrics[key]) for key in ("auroc", "average_precision", "ece")),
-            "" if gap is None else interval(gap["auroc"], signed=True),
-        )  # fmt: skip
+    head, rows = _key_rows(report)
+    table = Table(title=f"{_of(report)}; 95 % intervals in brackets", box=box.SIMPLE_HEAD)
+    for index, name in enumerate([head[0], *(row[0] for row in rows)]):
+        table.add_column(escape(name), overflow="fold", justify="right" if index else "left")
+    for what, *values in zip(head[1:], *(row[1:] for row in rows), strict=True):
+        table.add_row(escape(what), *(escape(value.replace(" [", "\n[")) for value in values))
     return table

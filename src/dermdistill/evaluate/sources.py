@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dermdistill.classes import MELANOMA
+from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.errors import InputError
 from dermdistill.run import Run
+
+ROLES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,60 @@ class ModelPredictions:
 def read_model(path: str | Path) -> ModelPredictions:
     """Read predictions from a finished run folder, or from a .parquet or .csv table.
 
+    The seven classes are brought into the order of `CLASSES`, whatever the order of the columns.
+
     Raises:
-        InputError: nothing there, columns missing, values that are not finite, images twice, no melanoma class.
+        InputError: nothing there, or everything that does not fit: columns missing, values that are not finite,
+            images twice, no melanoma class.
     """
     path = Path(path)
     header: dict[str, Any] = {}
     if path.is_dir():
+        if (path / "bundle.json").exists():
+            raise InputError(f"{path} is a bundle; evaluate the run that it was exported from")
         run = Run(path)
         header, path = run.header(), run.predictions
     if not path.is_file():
         raise InputError(f"no predictions at {path}; give a finished run folder, or a .parquet or .csv table")
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    table = _read_table(path)
     classes = tuple(name.removeprefix("logit_") for name in table.columns if name.startswith("logit_"))
-    missing = [name for name in ("image_id", "role") if name not in table.columns]
-    if missing or MELANOMA not in classes:
-        raise InputError(
-            f"{path} needs image_id, role and logit_<class> with logit_{MELANOMA}; it has {list(table.columns)}"
-        )
-    bad = ~np.isfinite(table[[f"logit_{name}" for name in classes]].to_numpy(float)).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{path}: {int(bad.sum())} rows have logits that are not finite, e.g. {table['image_id'][bad].iloc[0]}"
-        )
-    if table["image_id"].duplicated().any():
-        raise InputError(f"{path}: {int(table['image_id'].duplicated().sum())} images stand there twice")
+    if set(classes) == set(CLASSES):
+        classes = CLASSES
+    problems = _find_problems(table, classes)
+    if problems:
+        raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
     return ModelPredictions(classes, table, header)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                return pd.read_csv(path, dtype={"image_id": "string", "role": "string"})
+            case ".parquet":
+                table = pd.read_parquet(path)
+                return table.astype({name: "string" for name in ("image_id", "role") if name in table})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable table: {error}") from None
+    raise InputError(f"predictions are a .parquet or .csv table, got '{path.suffix}' in {path}")
+
+
+def _find_problems(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    needed = ["image_id", "role", f"logit_{MELANOMA}"]
+    problems = [f"the column {name} is missing, it has {list(table.columns)}" for name in needed if name not in table]
+    if len(classes) == 1:
+        problems.append(f"only one class, {classes[0]}; a model that tells melanoma from the rest has logit_other too")
+    if problems:
+        return problems
+    logits = table[[f"logit_{name}" for name in classes]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    checks = {
+        "logits are not finite numbers": ~np.isfinite(logits).all(axis=1),
+        "image_id is missing": table["image_id"].isna().to_numpy(bool),
+        "image_id is used more than once": table["image_id"].duplicated(keep=False).to_numpy(bool),
+        f"role is none of {', '.join(ROLES)}": ~table["role"].isin(ROLES).to_numpy(bool),
+    }
+    for what, bad in checks.items():
+        if bad.any():
+            names = ", ".join(table.loc[bad, "image_id"].head(5).fillna("(no id)").astype(str))
+            problems.append(f"{what}: {int(bad.sum())} rows, e.g. {names}")
+    return problems

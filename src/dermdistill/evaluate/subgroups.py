@@ -1,12 +1,13 @@
 """Melanoma AUROC by source, sex, age and site."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dermdistill.evaluate.intervals import figure
+from dermdistill.evaluate.intervals import figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 
 FEWEST = 10
@@ -31,7 +32,7 @@ def subgroups(table: pd.DataFrame, scored: Scored, weights: np.ndarray) -> dict[
             entry = {"value": None, "low": None, "high": None, "undefined": 0, "reason": why}
         else:
             part = Scored(scored.p[mask], scored.y[mask], None, None)
-            entry = asdict(figure(auroc(part, weights[:, mask].astype(float)), "undefined"))
+            entry = asdict(figure(in_blocks(partial(auroc, part), weights[:, mask]), "undefined"))
         found[name] = {"n": n, "positives": positives, **entry}
     return found
 

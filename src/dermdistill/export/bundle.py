@@ -69,7 +69,7 @@ def export_bundle(
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
     model = _load(run, header)
     fitted = _fit_on_validation(run, header, manifest)
-    deployed = Deployed(fuse(model), header["mean"], header["std"], fitted["temperature"])
+    deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], fitted["temperature"])
     facts = _facts(name or header["name"], header, manifest, fitted, model)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
@@ -100,7 +100,7 @@ def _swap(new: Path, out: Path) -> None:
 
 def _load(run: Run, header: dict[str, Any]) -> nn.Module:
     if header["stage"] == "teacher":
-        model = build_teacher(header["model"], len(header["classes"]), weights="none")
+        model = build_teacher(header["model"], len(header["classes"]), weights="none", image_size=header["image_size"])
     else:
         model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
     try:

@@ -61,6 +61,7 @@ def teach(
     torch.manual_seed(seed)
     model = build_teacher(
         spec.model, len(spec.class_names), weights=spec.weights, weights_file=spec.weights_file,
+        image_size=spec.image_size,
         drop_rate=spec.drop_rate, drop_path_rate=spec.drop_path_rate,
     )  # fmt: skip
     mean, std = normalisation(model)
@@ -129,6 +130,6 @@ def load_teacher(folder: str | Path) -> tuple[FrozenTeacher, dict]:
         raise InputError(f"{folder} is not a finished teacher: stage {header['stage']}, status {header['status']}")
     if tuple(header["classes"]) not in (CLASSES, BINARY_CLASSES):
         raise InputError(f"{folder} has classes {header['classes']}, expected {CLASSES} or {BINARY_CLASSES}")
-    model = build_teacher(header["model"], len(header["classes"]), weights="none")
+    model = build_teacher(header["model"], len(header["classes"]), weights="none", image_size=header["image_size"])
     model.load_state_dict(load_file(run.model))
     return FrozenTeacher(model, header["mean"], header["std"], header["image_size"]), header

@@ -1,0 +1,375 @@
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from dermdistill.classes import BINARY_CLASSES, DISCLAIMER
+from dermdistill.cli import app
+from dermdistill.data.manifest import manifest_hash, write_manifest
+from dermdistill.errors import InputError
+from dermdistill.evaluate.calibration import softmax
+from dermdistill.evaluate.metrics import LABELS
+from dermdistill.evaluate.report import evaluate, interval, markdown
+from dermdistill.evaluate.sources import ModelPredictions
+
+Make = Callable[..., ModelPredictions]
+
+
+def strict(path: Path) -> dict:
+    def refuse(text: str) -> None:
+        raise ValueError(f"{text} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+@pytest.fixture
+def models(make_model: Make) -> dict[str, ModelPredictions]:
+    return {
+        "teacher": make_model(3.0, seed=1),
+        "student": make_model(2.0, seed=2),
+        "binary": make_model(1.0, seed=3, classes=BINARY_CLASSES),
+    }
+
+
+@pytest.fixture
+def report(manifest: pd.DataFrame, models: dict[str, ModelPredictions], tmp_path: Path) -> dict:
+    return evaluate(manifest, models, tmp_path / "report", replicates=200, seed=4)
+
+
+def test_the_json_is_strict_and_what_was_returned(report: dict, tmp_path: Path):
+    assert strict(tmp_path / "report" / "report.json") == report
+
+
+def test_what_the_figures_are_of(report: dict, manifest: pd.DataFrame, models: dict[str, ModelPredictions]):
+    tested = manifest[manifest["image_id"].isin(models["teacher"].ids("test"))]
+    data = report["data"]
+    assert data["manifest_sha256"] == manifest_hash(manifest)
+    assert (data["n"], data["positives"]) == (len(tested), tested["melanoma"].sum())
+    assert data["clusters"] == tested.groupby(["source", "lesion_id"]).ngroups
+    assert data["sources"] == tested["source"].value_counts().to_dict()
+    assert not data["synthetic"]
+    assert report["bootstrap"] == {
+        "kind": "lesion-clustered percentile", "replicates": 200, "seed": 4, "level": 0.95,
+    }  # fmt: skip
+
+
+def test_every_figure_has_value_interval_and_n_or_a_reason(report: dict):
+    for name, entry in report["models"].items():
+        figures = {**entry["metrics"], **entry["subgroups"]}
+        for what, figure in figures.items():
+            assert {"value", "low", "high", "n", "positives", "undefined", "reason"} <= set(figure)
+            if figure["value"] is None:
+                assert figure["reason"], f"{name}: {what}"
+            else:
+                assert figure["low"] <= figure["high"], f"{name}: {what}"
+        assert set(entry["metrics"]) == set(LABELS)
+        assert (entry["parameters"], entry["macs"]) == (12_345, 6_700_000)
+
+
+def test_the_auroc_is_scikit_learns(report: dict, manifest: pd.DataFrame, models: dict[str, ModelPredictions]):
+    tested = manifest[manifest["image_id"].isin(models["teacher"].ids("test"))]
+    for name, model in models.items():
+        entry = report["models"][name]
+        p = softmax(model.logits(tested["image_id"]), entry["temperature"])[:, model.classes.index("mel")]
+        assert entry["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(tested["melanoma"], p))
+
+
+def test_a_binary_model_has_no_seven_class_figure(report: dict):
+    for key in ("accuracy", "balanced_accuracy"):
+        figure = report["models"]["binary"]["metrics"][key]
+        assert figure["value"] is None
+        assert figure["reason"] == "the model tells other, mel apart, not the seven classes"
+        assert report["differences"]["binary"][key]["reason"] == "undefined for one of the two"
+        assert report["models"]["teacher"]["metrics"][key]["value"] > 0.5
+
+
+def test_differences_are_to_the_baseline(report: dict):
+    assert report["baseline"] == "teacher"
+    assert set(report["differences"]) == {"student", "binary"}
+    for name, gaps in report["differences"].items():
+        for key, gap in gaps.items():
+            if gap["value"] is not None:
+                here, there = (report["models"][model]["metrics"][key]["value"] for model in (name, "teacher"))
+                assert gap["value"] == pytest.approx(here - there)
+    assert report["differences"]["binary"]["auroc"]["high"] < 0
+
+
+def test_a_model_differs_from_itself_by_exactly_nothing(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    twins = {"one": make_model(), "two": make_model()}
+    for gap in evaluate(manifest, twins, tmp_path, replicates=200)["differences"]["two"].values():
+        assert (gap["value"], gap["low"], gap["high"], gap["p"]) == (0, 0, 0, 1)
+
+
+def test_test_images_choose_nothing(manifest: pd.DataFrame, models: dict[str, ModelPredictions], tmp_path: Path):
+    before = evaluate(manifest, models, tmp_path / "before", replicates=100)
+    tested = manifest["image_id"].isin(models["teacher"].ids("test"))
+    shuffled = manifest.copy()
+    for column in ("diagnosis", "melanoma"):
+        shuffled.loc[tested, column] = manifest.loc[tested, column].to_numpy()[::-1]
+    other = {}
+    for name, model in models.items():
+        table = model.table.copy()
+        logits = [column for column in table if column.startswith("logit_")]
+        table.loc[table["role"] == "test", logits] *= -3
+        other[name] = replace(model, table=table)
+    after = evaluate(shuffled, other, tmp_path / "after", replicates=100)
+    for name in models:
+        for key in ("temperature", "thresholds"):
+            assert before["models"][name][key] == after["models"][name][key]
+        assert before["models"][name]["metrics"]["auroc"] != after["models"][name]["metrics"]["auroc"]
+
+
+def test_thresholds_are_realised_on_the_test_images(report: dict, manifest: pd.DataFrame, models: dict):
+    tested = manifest[manifest["image_id"].isin(models["student"].ids("test"))]
+    entry = report["models"]["student"]
+    p = softmax(models["student"].logits(tested["image_id"]), entry["temperature"])[:, 4]
+    positive, y = p >= entry["thresholds"]["sensitivity_90"]["value"], tested["melanoma"].to_numpy() == 1
+    got = entry["realised"]["sensitivity_90"]
+    assert got["sensitivity"]["value"] == pytest.approx(positive[y].mean())
+    assert got["specificity"]["value"] == pytest.approx((~positive[~y]).mean())
+    assert got["ppv"]["value"] == pytest.approx(y[positive].mean())
+    assert got["npv"]["value"] == pytest.approx((~y[~positive]).mean())
+    assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in got.values())
+
+
+def test_diagnoses_that_are_not_known(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    model = make_model()
+    tested = np.flatnonzero(manifest["image_id"].isin(model.ids("test")))
+    manifest.loc[tested[:20], "diagnosis"] = pd.NA
+    entry = evaluate(manifest, {"m": model}, tmp_path / "some", replicates=100)["models"]["m"]
+    assert entry["metrics"]["accuracy"]["n"] == len(tested) - 20
+    assert entry["metrics"]["auroc"]["n"] == len(tested)
+    assert entry["temperature_fitted_on"] == "diagnosis"
+
+    manifest["diagnosis"] = pd.NA
+    entry = evaluate(manifest, {"m": model}, tmp_path / "none", replicates=100)["models"]["m"]
+    assert entry["metrics"]["accuracy"]["value"] is None
+    assert entry["metrics"]["accuracy"]["reason"] == "no image has a known diagnosis"
+    assert entry["temperature_fitted_on"] == "melanoma"
+    assert entry["metrics"]["auroc"]["value"] > 0.8
+
+
+def test_a_test_set_without_melanoma(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    model = make_model()
+    tested = manifest["image_id"].isin(model.ids("test"))
+    kept = manifest[~tested | (manifest["melanoma"] == 0)].reset_index(drop=True)
+    model = replace(model, table=model.table[model.table["image_id"].isin(kept["image_id"])])
+    report = evaluate(kept, {"m": model}, tmp_path, replicates=100)
+    entry = strict(tmp_path / "report.json")["models"]["m"]
+    for key in ("auroc", "average_precision", "sensitivity_at_specificity_90", "specificity_at_sensitivity_95"):
+        assert entry["metrics"][key]["value"] is None
+        assert entry["metrics"][key]["reason"].startswith("needs melanomas and others among the images, got 0 of")
+    assert entry["realised"]["youden"]["sensitivity"]["reason"] == "no melanoma among the images"
+    assert entry["metrics"]["brier"]["value"] is not None
+    assert "ROC curves" not in (tmp_path / "report.html").read_text()
+    assert "n/a" in markdown(report)
+
+
+def test_validation_without_melanoma_gives_reasons_not_thresholds(manifest: pd.DataFrame, make_model: Make, tmp_path):
+    model = make_model()
+    validation = manifest["image_id"].isin(model.ids("validation"))
+    kept = manifest[~validation | (manifest["melanoma"] == 0)].reset_index(drop=True)
+    model = replace(model, table=model.table[model.table["image_id"].isin(kept["image_id"])])
+    entry = evaluate(kept, {"m": model}, tmp_path, replicates=100)["models"]["m"]
+    assert entry["realised"] == {}
+    assert "needs positives and negatives" in entry["thresholds"]["youden"]["reason"]
+    assert "threshold youden: needs positives" in (tmp_path / "report.html").read_text()
+
+
+class Page(HTMLParser):
+    """Balanced tags, visible text, ids and whatever would be loaded from elsewhere."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.loaded: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in ("meta", "br", "link"):
+            self.open.append(tag)
+        if tag in ("script", "link", "img", "iframe"):
+            self.loaded.append(tag)
+        for key in ("src", "href", "xlink:href"):
+            if values.get(key) and not values[key].startswith("#"):
+                self.loaded.append(values[key])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture
+def page(report: dict, tmp_path: Path) -> Page:
+    return Page((tmp_path / "report" / "report.html").read_text())
+
+
+def visible(page: Page) -> str:
+    return re.sub(r"\s+", " ", " ".join(page.words))
+
+
+def test_the_page_is_whole_and_needs_no_network(page: Page):
+    assert page.open == []
+    assert page.loaded == []
+
+
+def test_the_page_holds_each_figure_with_its_interval(page: Page, report: dict):
+    text = visible(page).replace(" [", "[")
+    for entry in report["models"].values():
+        realised = [figure for got in entry["realised"].values() for figure in got.values()]
+        for figure in [*entry["metrics"].values(), *entry["subgroups"].values(), *realised]:
+            assert interval(figure).replace(" [", "[") in text
+            if figure["value"] is None:
+                assert figure["reason"] in text
+    for gaps in report["differences"].values():
+        for gap in gaps.values():
+            assert interval(gap, signed=True).replace(" [", "[") in text
+
+
+def test_the_page_says_what_it_is_of(page: Page, report: dict):
+    text = visible(page)
+    assert text.index(DISCLAIMER) < text.index("Melanoma detection: 3 models on the same images")
+    assert report["data"]["manifest_sha256"] in text
+    assert "12,345" in text
+    assert "6.7" in text
+    for title in ("ROC curves", "Reliability", "Confusion: teacher", "Confusion: student"):
+        assert title in text
+    assert "Confusion: binary" not in text
+    assert "SYNTHETIC" not in text
+
+
+def test_synthetic_data_is_called_so(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    manifest["source"] = "synthetic"
+    report = evaluate(manifest, {"m": make_model()}, tmp_path, replicates=100)
+    assert report["data"]["synthetic"]
+    text = visible(Page((tmp_path / "report.html").read_text()))
+    assert text.index("SYNTHETIC DATA: these figures say nothing about skin") < text.index(DISCLAIMER)
+    assert "SYNTHETIC DATA" in (tmp_path / "table.md").read_text()
+
+
+def test_figures_of_validation_images_carry_a_warning(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    evaluate(manifest, {"m": make_model()}, tmp_path, replicates=100, role="validation")
+    assert "the figures are too good" in (tmp_path / "report.html").read_text()
+
+
+def test_a_model_trained_with_another_manifest_is_told(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    models = {name: make_model() for name in ("same", "other")}
+    models["same"].header["inputs"] = {"manifest": manifest_hash(manifest)}
+    models["other"].header["inputs"] = {"manifest": "0" * 64}
+    evaluate(manifest, models, tmp_path, replicates=100)
+    text = visible(Page((tmp_path / "report.html").read_text()))
+    assert "other was trained with another manifest (0000000000000000)" in text
+    assert "same was trained with another" not in text
+
+
+def test_names_are_shown_as_they_are(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    name = "<b>a|b</b> $x$"
+    report = evaluate(manifest, {name: make_model()}, tmp_path, replicates=100)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.open == []
+    assert name in visible(page)
+    assert len({line.replace(r"\|", "").count("|") for line in markdown(report).splitlines()[:3]}) == 1
+
+
+def test_the_same_input_gives_the_same_bytes(manifest: pd.DataFrame, models: dict, tmp_path: Path):
+    for folder in ("a", "b"):
+        evaluate(manifest, models, tmp_path / folder, replicates=100)
+    for name in ("report.json", "report.html", "table.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_table_for_the_readme(report: dict, tmp_path: Path):
+    lines = (tmp_path / "report" / "table.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| teacher", "| student", "| binary"]
+    assert interval(report["models"]["student"]["metrics"]["auroc"]) in lines[3]
+    assert interval(report["differences"]["student"]["auroc"], signed=True) in lines[3]
+    assert report["data"]["manifest_sha256"][:16] in lines[-1]
+
+
+def test_models_on_other_images_are_refused(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    one, two = make_model(), make_model(seed=2)
+    lost = one.ids("test")[:2]
+    two = replace(two, table=two.table[~two.table["image_id"].isin(lost)])
+    with pytest.raises(InputError, match=rf"'two' lacks 2 images \({', '.join(lost)}\) that 'one' was tested on"):
+        evaluate(manifest, {"one": one, "two": two}, tmp_path / "r", replicates=100)
+    with pytest.raises(InputError, match="'two' lacks 2 images"):
+        evaluate(manifest, {"two": two, "one": one}, tmp_path / "r", replicates=100)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("role", ["validation", "test"])
+def test_images_that_the_manifest_lacks_are_named(manifest: pd.DataFrame, make_model: Make, tmp_path: Path, role: str):
+    model = make_model()
+    gone = model.ids(role)[3]
+    with pytest.raises(InputError, match=rf"1 images \({gone}\) not in the manifest"):
+        evaluate(manifest[manifest["image_id"] != gone], {"m": model}, tmp_path, replicates=100)
+
+
+@pytest.mark.parametrize("role", ["validation", "test"])
+def test_a_role_without_predictions(manifest: pd.DataFrame, make_model: Make, tmp_path: Path, role: str):
+    model = make_model()
+    model = replace(model, table=model.table[model.table["role"] != role])
+    with pytest.raises(InputError, match=f"'m' has no predictions with the role '{role}'"):
+        evaluate(manifest, {"m": model}, tmp_path, replicates=100)
+
+
+def test_models_and_baseline_must_be_there(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    with pytest.raises(InputError, match="no models"):
+        evaluate(manifest, {}, tmp_path)
+    with pytest.raises(InputError, match="baseline 'x' is none of the models: m"):
+        evaluate(manifest, {"m": make_model()}, tmp_path, baseline="x")
+
+
+@pytest.fixture
+def files(manifest: pd.DataFrame, models: dict[str, ModelPredictions], tmp_path: Path) -> Path:
+    write_manifest(manifest, tmp_path / "manifest.parquet")
+    models["teacher"].table.to_parquet(tmp_path / "teacher.parquet")
+    models["student"].table.to_csv(tmp_path / "student.csv", index=False)
+    return tmp_path
+
+
+def call(folder: Path, *more: str, teacher: str = "teacher={}/teacher.parquet"):
+    words = ["evaluate", str(folder / "manifest.parquet"), "--model", teacher.format(folder)]
+    words += ["--model", f"student={folder}/student.csv", "--out", str(folder / "out"), "--replicates", "200"]
+    return CliRunner().invoke(app, [*words, *more])
+
+
+def test_the_command(files: Path):
+    done = call(files, "--baseline", "student", "--seed", "7")
+    assert done.exit_code == 0, done.output
+    report = strict(files / "out" / "report.json")
+    assert (report["baseline"], report["bootstrap"]["seed"]) == ("student", 7)
+    shown = re.sub(r"\s+", " ", done.output)
+    for entry in report["models"].values():
+        assert f"{entry['metrics']['auroc']['value']:.3f}" in shown
+    assert f"{report['differences']['teacher']['auroc']['low']:+.3f}" in shown
+    assert "out/report.html" in done.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("teacher.parquet", "--model expects NAME=PATH, got teacher.parquet"),
+        ("student={}/teacher.parquet", "each --model needs another name"),
+        ("teacher={}/nowhere", "no predictions at"),
+    ],
+)
+def test_the_command_tells_what_does_not_fit(files: Path, teacher: str, message: str):
+    done = call(files, teacher=teacher)
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)
+    assert not (files / "out").exists()
