@@ -195,7 +195,15 @@ class Recipe(_Strict):
             raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
         if len({spec.classes for spec in self.teachers}) > 1:
             raise ValueError("the teachers of one ensemble must share their classes")
+        precisions = {spec.train.precision for spec in (*self.teachers, *self.students)}
+        if len(precisions) > 1:
+            raise ValueError(f"teachers and students of one recipe train in one precision, got {sorted(precisions)}")
         return self
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of all its training, as Fabric names it."""
+        return self.students[0].train.precision
 
 
 def load_recipe(path: str | Path) -> Recipe:

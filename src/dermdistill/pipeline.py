@@ -93,8 +93,8 @@ def stages(work: Work) -> list[tuple[str, bool]]:
     ]
     plan += [(f"teach {spec.name}", Run(work.teacher(spec.name)).is_complete()) for spec in recipe.teachers]
     if any(spec.labels == "bank" for spec in recipe.students):
-        header = work.bank / "bank.json"
-        plan.append(("soften", header.exists() and read_json(header)["status"] == "complete"))
+        header = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else {"status": "none"}
+        plan.append(("soften", header["status"] == "complete" and header["views"] >= recipe.soften.views))
     plan += [(f"distill {spec.name}", Run(work.student(spec.name)).is_complete()) for spec in recipe.students]
     plan.append(("evaluate", _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")))
     for name in work.exported:

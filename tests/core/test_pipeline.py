@@ -61,7 +61,7 @@ def _run(work, *options):
 
 def test_a_recipe_goes_all_the_way_and_the_second_time_does_nothing(work):
     plan = _run(work, "--dry-run")
-    assert plan.output.count("to do") == 8
+    assert plan.output.count("to do") == 9
     done = _run(work)
     assert done.exit_code == 0, done.output
     out = work / "out"
@@ -122,6 +122,7 @@ def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
         ('loss = { kind = "ce" }', 'loss = { kind = "kd" }', "leaves only loss.kind = 'ce'"),
         ("replicates = 100", 'baseline = "nobody"', "baseline is 'nobody'"),
         ("folds = 3", "folds = 3\nvalidation = 0", "two different folds"),
+        ("epochs = 2,", 'epochs = 2, precision = "bf16-mixed",', "one precision"),
     ],
 )
 def test_recipes_that_contradict_themselves(tmp_path, old, new, match):

@@ -26,7 +26,7 @@ def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None)
     return Work(loaded, out or Path("work") / loaded.name, data, cache)
 
 
-def _launch(accelerator: str, devices: int, precision: str = "32-true") -> Any:
+def _launch(accelerator: str, devices: int, precision: str) -> Any:
     import logging
     import warnings
 
@@ -76,7 +76,7 @@ def _show_plan(work: Any) -> None:
 def _carry_out(work: Any, accelerator: str, devices: int) -> None:
     from dermdistill.pipeline import run_recipe
 
-    fabric = _launch(accelerator, devices)
+    fabric = _launch(accelerator, devices, work.recipe.precision)
     try:
         run_recipe(work, fabric, _tell(fabric))
     except KeyboardInterrupt:
@@ -100,7 +100,7 @@ def teach(
     from dermdistill.teacher.finetune import teach as teach_one
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, devices)
+    fabric = _launch(accelerator, devices, work.recipe.precision)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
     for spec in _chosen(work.recipe.teachers, name):
@@ -130,7 +130,7 @@ def soften(
     from dermdistill.data.splits import roles
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, 1)
+    fabric = _launch(accelerator, 1, work.recipe.precision)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     bank = pipeline.soften(
         work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric
@@ -155,7 +155,7 @@ def distill(
     from dermdistill.student.distill import distill as distill_one
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, devices)
+    fabric = _launch(accelerator, devices, work.recipe.precision)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
     teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]

@@ -74,11 +74,11 @@ def write_bank(
     header = _header(bank, headers, images[0], manifest_sha256)
     state = _open(folder, header, bank.views)
     blocks = [np.arange(start, min(start + BLOCK, len(images[0]))) for start in range(0, len(images[0]), BLOCK)]
-    todo = [(view, block) for view in range(bank.views) for block in range(len(blocks))]
+    todo = [(view, block) for view in range(state["views"]) for block in range(len(blocks))]
     for teacher in teachers:
         teacher.to(device)
     with Progress(transient=True) as bars:
-        bar = bars.add_task("soften", total=bank.views * len(images[0]))
+        bar = bars.add_task("soften", total=state["views"] * len(images[0]))
         for view, block in todo:
             name = f"view-{view:05d}-block-{block:05d}.safetensors"
             if not _is_whole(folder / name, state["shards"].get(name)):
@@ -86,10 +86,11 @@ def write_bank(
                 with atomic_path(folder / name) as temporary:
                     save_file({"logits": logits}, temporary)
                 state["shards"][name] = sha256_file(folder / name)
+                state["status"] = "running"
                 write_json(folder / "bank.json", state)
             bars.advance(bar, len(blocks[block]))
-    state["status"] = "complete"
-    write_json(folder / "bank.json", state)
+    if state["status"] != "complete":
+        write_json(folder / "bank.json", {**state, "status": "complete"})
     return read_bank(folder)
 
 
@@ -128,7 +129,9 @@ def _open(folder: Path, header: dict[str, Any], views: int) -> dict[str, Any]:
             f"{folder} holds another bank: {', '.join(different)} differ from what is asked for; "
             "choose another folder or remove this one"
         )
-    return {**state, "views": max(views, state["views"] if state["status"] == "complete" else views)}
+    if state["status"] == "complete" and state["views"] >= views:
+        return state
+    return {**state, "views": views, "status": "running"}
 
 
 def _is_whole(path: Path, checksum: str | None) -> bool:
