@@ -21,3 +21,15 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip("no real images: set DERMDISTILL_DATA to a folder with ham10000/ and isic2017/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """(manifest, splits, roles, cache folder) of 60 synthetic images of 48 px."""
+    from dermdistill.data.splits import make_splits, roles
+    from dermdistill.data.synthetic import generate
+
+    folder = tmp_path_factory.mktemp("small")
+    manifest = generate(folder / "data", n=60, size=48, seed=0)
+    splits = make_splits(manifest, 3)
+    return manifest, splits, roles(splits, 0, 1), folder / "cache"

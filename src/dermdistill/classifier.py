@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from dermdistill.classes import MELANOMA
 from dermdistill.data.augment import PLAIN, ViewSpec, apply_views, sample_views, view_seed
 from dermdistill.data.dataset import ImageCache, labels, open_cache, readable
-from dermdistill.errors import InputError
+from dermdistill.data.manifest import manifest_hash
+from dermdistill.data.splits import Splits
+from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -42,6 +44,21 @@ class ImageSet:
     def pixels(self, which: np.ndarray) -> Tensor:
         """uint8 [B, 3, S, S] of the images at the positions `which`."""
         return torch.from_numpy(self.cache.images[self.rows[which]])
+
+
+def matching_hash(manifest: pd.DataFrame, splits: Splits) -> str:
+    """The manifest's hash.
+
+    Raises:
+        IntegrityError: the splits belong to another manifest.
+    """
+    found = manifest_hash(manifest)
+    if found != splits.manifest_sha256:
+        raise IntegrityError(
+            f"the splits belong to a manifest with the hash {splits.manifest_sha256[:12]}, this one has {found[:12]}; "
+            "use the manifest that was split"
+        )
+    return found
 
 
 def image_sets(

@@ -1,7 +1,7 @@
 """All stages from one recipe: what is done and valid is skipped, what was interrupted goes on.
 
 work folder/
-  manifest.parquet  splits.json  set_aside.csv
+  manifest.parquet  splits.json  set_aside.csv  log.txt
   teachers/NAME/    bank/        students/NAME/
   report/           bundles/NAME/
 """

@@ -6,6 +6,7 @@ checkpoint ends with the same weights, bit for bit on a CPU.
 """
 
 import contextlib
+import importlib
 import json
 import math
 import signal
@@ -13,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import lightning_fabric as lightning
 import numpy as np
 import torch
+from lightning_fabric.loggers import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -66,8 +69,16 @@ class Progressed:
     timing: dict[str, float] = field(default_factory=lambda: {"data": 0.0, "step": 0.0})
 
 
-def make_fabric(accelerator: str = "auto", devices: int | str = 1, precision: str = "32-true") -> lightning.Fabric:
-    """A Fabric for the CPU, one GPU or several (DDP)."""
+def make_fabric(
+    accelerator: str = "auto", devices: int | str = 1, precision: str = "32-true", tensorboard: Path | None = None
+) -> lightning.Fabric:
+    """A Fabric for the CPU, one GPU or several (DDP), with a folder for TensorBoard's event files if wanted.
+
+    Raises:
+        ModuleNotFoundError: TensorBoard is wanted and not installed.
+    """
+    if tensorboard is not None:
+        importlib.import_module("tensorboard")
     several = devices not in (1, "1")
     strategy = "ddp" if several else "auto"
     return lightning.Fabric(
@@ -75,6 +86,7 @@ def make_fabric(accelerator: str = "auto", devices: int | str = 1, precision: st
         devices=devices,
         strategy=strategy,
         precision=precision,  # type: ignore[arg-type]
+        loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
     )
 
 
@@ -210,6 +222,8 @@ class _Loop:
         if self.fabric.is_global_zero:
             self.run.keep_metrics(done.epoch)
             self.run.append_metrics(line)
+        numbers = {f"{key}/{self.run.folder.name}": value for key, value in line.items() if value is not None}
+        self.fabric.log_dict(numbers, step=done.epoch)
         done.epoch, done.step, done.loss_sum = done.epoch + 1, 0, 0.0
         done.timing = {"data": 0.0, "step": 0.0}
         self._save()

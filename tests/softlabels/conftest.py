@@ -1,4 +1,4 @@
-"""A small synthetic data set and two tiny teachers, shared by the tests of soft labels."""
+"""Two tiny teachers, shared by the tests of soft labels."""
 
 import pytest
 import torch
@@ -6,18 +6,7 @@ from torch import nn
 
 from dermdistill.classes import CLASSES
 from dermdistill.classifier import image_sets
-from dermdistill.data.splits import make_splits, roles
-from dermdistill.data.synthetic import generate
 from dermdistill.teacher.frozen import FrozenTeacher
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory):
-    """(manifest, splits, roles, cache folder) of 60 images of 48 px."""
-    folder = tmp_path_factory.mktemp("small")
-    manifest = generate(folder / "data", n=60, size=48, seed=0)
-    splits = make_splits(manifest, 3)
-    return manifest, splits, roles(splits, 0, 1), folder / "cache"
 
 
 def _net(seed):

@@ -28,7 +28,7 @@ def demo(
     loaded = load_recipe(Path(str(resources.files("dermdistill"))) / "recipes" / f"{recipe}.toml")
     folder = out or Path("work") / recipe
     work = Work(loaded, folder, data, cache or folder / "cache")
-    _carry_out(work, accelerator, 1)
+    _carry_out(work, accelerator)
     predictions = folder / "predictions.csv"
     count = _predict(work, predictions)
     _conclude(work, predictions, count)

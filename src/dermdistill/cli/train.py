@@ -15,6 +15,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Work folder; by d
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of decoded images.")]
 AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
 DevicesOption = Annotated[int, typer.Option(help="How many devices; more than one trains with DDP.", min=1)]
+TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Only the one of this name.")]
 
 
@@ -26,7 +27,7 @@ def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None)
     return Work(loaded, out or Path("work") / loaded.name, data, cache)
 
 
-def _launch(accelerator: str, devices: int, precision: str) -> Any:
+def _launch(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> Any:
     import logging
     import warnings
 
@@ -34,13 +35,24 @@ def _launch(accelerator: str, devices: int, precision: str) -> Any:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
-    fabric = make_fabric(accelerator, devices, precision)
+    folder = work.folder / "tensorboard" if tensorboard else None
+    fabric = make_fabric(accelerator, devices, work.recipe.precision, folder)
     fabric.launch()
     return fabric
 
 
-def _tell(fabric: Any) -> Any:
-    return (lambda line: typer.echo(line)) if fabric.is_global_zero else (lambda line: None)
+def _tell(fabric: Any, log: Path | None = None) -> Any:
+    """Say a line on the terminal and, with the time, in the log; only the first process does."""
+    from datetime import UTC, datetime
+
+    def tell(line: str) -> None:
+        typer.echo(line)
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+
+    return tell if fabric.is_global_zero else lambda line: None
 
 
 @app.command()
@@ -51,6 +63,7 @@ def run(
     cache: CacheOption = None,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
+    tensorboard: TensorboardOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
 ) -> None:
     """Carry out a recipe: data, teachers, soft labels, students, report, bundles; skip what is done."""
@@ -58,7 +71,7 @@ def run(
     if dry_run:
         _show_plan(work)
         return
-    _carry_out(work, accelerator, devices)
+    _carry_out(work, accelerator, devices, tensorboard)
 
 
 def _show_plan(work: Any) -> None:
@@ -73,12 +86,12 @@ def _show_plan(work: Any) -> None:
     Console().print(table)
 
 
-def _carry_out(work: Any, accelerator: str, devices: int) -> None:
+def _carry_out(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> None:
     from dermdistill.pipeline import run_recipe
 
-    fabric = _launch(accelerator, devices, work.recipe.precision)
+    fabric = _launch(work, accelerator, devices, tensorboard)
     try:
-        run_recipe(work, fabric, _tell(fabric))
+        run_recipe(work, fabric, _tell(fabric, work.folder / "log.txt"))
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on where it was", err=True)
         raise typer.Exit(130) from None
@@ -87,12 +100,14 @@ def _carry_out(work: Any, accelerator: str, devices: int) -> None:
 @app.command()
 def teach(
     recipe: RecipeArgument,
-    name: NameOption = None,
+    name: TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
+NameOption = None,
     data: DataOption = None,
     out: OutOption = None,
     cache: CacheOption = None,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Fine-tune a recipe's teachers."""
     from dermdistill import pipeline
@@ -100,7 +115,7 @@ def teach(
     from dermdistill.teacher.finetune import teach as teach_one
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, devices, work.recipe.precision)
+    fabric = _launch(work, accelerator, devices, tensorboard)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
     for spec in _chosen(work.recipe.teachers, name):
@@ -130,7 +145,7 @@ def soften(
     from dermdistill.data.splits import roles
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, 1, work.recipe.precision)
+    fabric = _launch(work, accelerator)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     bank = pipeline.soften(
         work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric
@@ -141,12 +156,14 @@ def soften(
 @app.command()
 def distill(
     recipe: RecipeArgument,
-    name: NameOption = None,
+    name: TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
+NameOption = None,
     data: DataOption = None,
     out: OutOption = None,
     cache: CacheOption = None,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
     from dermdistill import pipeline
@@ -155,7 +172,7 @@ def distill(
     from dermdistill.student.distill import distill as distill_one
 
     work = _work(recipe, data, out, cache)
-    fabric = _launch(accelerator, devices, work.recipe.precision)
+    fabric = _launch(work, accelerator, devices, tensorboard)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
     teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]

@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from rich.progress import Progress
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.data.preprocess import PREPROCESS_VERSION, ImageError, load_rgb, resize_square
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_json, write_json
 
 log = logging.getLogger(__name__)
@@ -55,28 +57,37 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> I
     """Open the cache of a manifest's images at one size, decoding them first where need be.
 
     The cache is keyed by the images' SHA-256 digests, the size and the preprocessing version. An
-    interrupted decoding goes on where it was. Unreadable images are named in the log and set aside.
+    interrupted decoding goes on where it was; several processes may decode at once. Unreadable images
+    are named in the log and set aside, and tried again each time, since a file may only be missing for
+    a while.
 
     Args:
         manifest: the images; duplicates by SHA-256 are stored once.
         size: side in pixels.
         root: the folder of all caches, by default `cache_root()`.
+
+    Raises:
+        InputError: the disk is too small.
+        IntegrityError: the cache is damaged.
     """
     unique = manifest.drop_duplicates("sha256").sort_values("sha256")
     sha256s = tuple(unique["sha256"])
     key = sha256_json([PREPROCESS_VERSION, size, sha256s])[:20]
     folder = (root or cache_root()) / "images" / f"{size}px-{key}"
     pixels, index = folder / "images.npy", folder / "index.json"
-    if not index.exists():
+    known = read_json(index)["set_aside"] if index.exists() and pixels.exists() else None
+    if known is None:
         _require_space(folder, len(sha256s) * 3 * size * size)
         set_aside = _decode(list(unique["path"]), sha256s, size, folder)
+    else:
+        set_aside = _retry(list(unique["path"]), sha256s, size, pixels, known)
+    if set_aside != known:
         write_json(index, {"size": size, "preprocess": PREPROCESS_VERSION, "set_aside": set_aside})
-    set_aside = read_json(index)["set_aside"]
     if set_aside:
         names = dict(zip(unique["sha256"], unique["image_id"], strict=True))
         listed = "; ".join(f"{names[sha]}: {reason}" for sha, reason in list(set_aside.items())[:10])
         log.warning("%d unreadable images set aside: %s", len(set_aside), listed)
-    return ImageCache(np.load(pixels, mmap_mode="r"), sha256s, set_aside)
+    return ImageCache(_map(pixels, "r"), sha256s, set_aside)
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -91,33 +102,65 @@ def _require_space(folder: Path, needed: int) -> None:
 
 def _decode(paths: list[str], sha256s: tuple[str, ...], size: int, folder: Path) -> dict[str, str]:
     pixels, state = folder / "images.npy", folder / "progress.json"
-    shape = (len(paths), 3, size, size)
-    if state.exists() and pixels.exists():
-        progress_state = read_json(state)
-        images = np.lib.format.open_memmap(pixels, mode="r+")
-    else:
-        progress_state = {"done": 0, "set_aside": {}}
-        images = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
-    done, set_aside = progress_state["done"], dict(progress_state["set_aside"])
-
-    def decode(row: int) -> tuple[int, str | None]:
-        try:
-            images[row] = resize_square(load_rgb(Path(paths[row])), size).transpose(2, 0, 1)
-        except ImageError as error:
-            return row, str(error)
-        return row, None
-
+    if not pixels.exists():
+        state.unlink(missing_ok=True)
+        _make(pixels, (len(paths), 3, size, size))
+    before: dict[str, Any] = read_json(state) if state.exists() else {"done": 0, "set_aside": {}}
+    done, set_aside = before["done"], dict(before["set_aside"])
+    images = _map(pixels, "r+")
     with Progress(transient=True) as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
         bar = bars.add_task(f"decode to {size} px", total=len(paths), completed=done)
         for start in range(done, len(paths), _BLOCK):
             block = range(start, min(start + _BLOCK, len(paths)))
-            for row, problem in pool.map(decode, block):
+            problems = pool.map(lambda row: _decode_into(images, row, paths[row], size), block)
+            for row, problem in zip(block, problems, strict=True):
                 if problem:
                     set_aside[sha256s[row]] = problem
                 bars.advance(bar)
             images.flush()
             write_json(state, {"done": block.stop, "set_aside": set_aside})
     return set_aside
+
+
+def _retry(
+    paths: list[str], sha256s: tuple[str, ...], size: int, pixels: Path, set_aside: dict[str, str]
+) -> dict[str, str]:
+    """Try once more to decode what was set aside; what still is."""
+    if not set_aside or not os.access(pixels, os.W_OK):
+        return set_aside
+    images = _map(pixels, "r+")
+    rows = {sha: row for row, sha in enumerate(sha256s) if sha in set_aside}
+    tried = {sha: _decode_into(images, row, paths[row], size) for sha, row in rows.items()}
+    images.flush()
+    return {sha: problem for sha, problem in tried.items() if problem}
+
+
+def _decode_into(images: np.ndarray, row: int, path: str, size: int) -> str | None:
+    """Decode one image into its row; if it cannot be read, why."""
+    try:
+        images[row] = resize_square(load_rgb(Path(path)), size).transpose(2, 0, 1)
+    except ImageError as error:
+        return str(error)
+    return None
+
+
+def _make(pixels: Path, shape: tuple[int, ...]) -> None:
+    """Make the file of the pixels, all black, and never replace one that another process may be filling."""
+    with tempfile.TemporaryDirectory(dir=pixels.parent) as folder:
+        black = Path(folder) / pixels.name
+        np.lib.format.open_memmap(black, mode="w+", dtype=np.uint8, shape=shape)
+        try:
+            os.link(black, pixels)
+        except OSError:  # it is there already, or this disk has no hard links
+            if not pixels.exists():
+                black.rename(pixels)
+
+
+def _map(pixels: Path, mode: Literal["r", "r+"]) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(pixels, mode)
+    except (OSError, ValueError, EOFError) as error:
+        raise IntegrityError(f"{pixels} is damaged ({error}); remove {pixels.parent}, it will be made again") from error
 
 
 def readable(manifest: pd.DataFrame, *caches: ImageCache) -> pd.DataFrame:

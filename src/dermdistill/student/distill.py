@@ -16,11 +16,11 @@ from dermdistill.classifier import (
     Targets,
     class_weights,
     image_sets,
+    matching_hash,
     predict,
     write_predictions,
 )
 from dermdistill.config import SoftenSpec, StudentSpec
-from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
@@ -50,7 +50,9 @@ def distill(
     """Train one student, or go on with it, or return it if it is complete.
 
     With and without soft labels a student sees the same views in the same order, so that two runs
-    that differ in `labels` and `loss` alone can be compared.
+    that differ in `labels` and `loss` alone can be compared. Only after the last of `views` they part:
+    then a student of the bank, or without soft labels, starts again with view 0, one with the teacher
+    in the loop goes on to new views.
 
     Args:
         spec: the student.
@@ -67,6 +69,7 @@ def distill(
 
     Raises:
         InputError: the bank does not fit, the student exceeds the parameter budget, or the folder holds another run.
+        IntegrityError: the splits belong to another manifest.
     """
     torch.manual_seed(seed)
     size = spec.image_size or registry.spec(spec.model).image_size
@@ -81,7 +84,7 @@ def distill(
     if not spec.allow_over_budget:
         registry.check_budget(count.parameters)
     known = registry.spec(spec.model)
-    manifest_sha256 = manifest_hash(manifest)
+    manifest_sha256 = matching_hash(manifest, splits)
     identity = {
         "stage": "student",
         "name": spec.name,
@@ -110,7 +113,7 @@ def distill(
         loss = loss.model_copy(update={"class_weights": tuple(weights.tolist())})
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, known.mean, known.std, views.spec, views.seed,
-        None if spec.labels == "online" else views.views, make_loss(loss), targets,
+        spec.train.epochs if spec.labels == "online" else views.views, make_loss(loss), targets,
         balance=spec.train.balance, channels_last=spec.train.channels_last,
     )  # fmt: skip
     progressed = fit(task, model, spec.train, seed, run, fabric)

@@ -16,11 +16,11 @@ from dermdistill.classifier import (
     Loss,
     class_weights,
     image_sets,
+    matching_hash,
     predict,
     write_predictions,
 )
 from dermdistill.config import TeacherSpec
-from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
@@ -57,6 +57,7 @@ def teach(
 
     Raises:
         InputError: the folder holds another run, or the data do not fit the classes.
+        IntegrityError: the splits belong to another manifest.
     """
     torch.manual_seed(seed)
     model = build_teacher(
@@ -75,7 +76,7 @@ def teach(
         "std": list(std),
         "seed": seed,
         "recipe": spec.model_dump(mode="json"),
-        "inputs": {"manifest": manifest_hash(manifest), "splits": splits.sha256, "bank": None},
+        "inputs": {"manifest": matching_hash(manifest, splits), "splits": splits.sha256, "bank": None},
         "roles": {role: len(ids) for role, ids in roles.items()},
         "data_sources": sorted(manifest["source"].unique()),
     }
