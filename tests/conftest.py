@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: more threads mostly wait for each other
+
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]

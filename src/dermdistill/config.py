@@ -149,6 +149,8 @@ class StudentSpec(_Strict):
             raise ValueError(f"labels = 'none' leaves only loss.kind = 'ce', got '{self.loss.kind}'")
         if self.classes == "binary" and self.loss.kind == "dkd":
             raise ValueError("loss.kind = 'dkd' needs seven classes: with two, nothing is left beside the target")
+        if self.train.balance == "weights" and self.loss.kind != "ce" and self.loss.alpha == 0:
+            raise ValueError("train.balance = 'weights' weighs the cross-entropy, which loss.alpha = 0 leaves out")
         return self
 
 
@@ -195,7 +197,8 @@ class Recipe(_Strict):
             raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
         if len({spec.classes for spec in self.teachers}) > 1:
             raise ValueError("the teachers of one ensemble must share their classes")
-        precisions = {spec.train.precision for spec in (*self.teachers, *self.students)}
+        schedules = [spec.train for spec in self.teachers] + [spec.train for spec in self.students]
+        precisions = {train.precision for train in schedules}
         if len(precisions) > 1:
             raise ValueError(f"teachers and students of one recipe train in one precision, got {sorted(precisions)}")
         return self

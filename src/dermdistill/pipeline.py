@@ -93,8 +93,9 @@ def stages(work: Work) -> list[tuple[str, bool]]:
     ]
     plan += [(f"teach {spec.name}", Run(work.teacher(spec.name)).is_complete()) for spec in recipe.teachers]
     if any(spec.labels == "bank" for spec in recipe.students):
-        header = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else {"status": "none"}
-        plan.append(("soften", header["status"] == "complete" and header["views"] >= recipe.soften.views))
+        bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
+        done = bank is not None and bank["status"] == "complete" and bank["views"] >= recipe.soften.views
+        plan.append(("soften", done))
     plan += [(f"distill {spec.name}", Run(work.student(spec.name)).is_complete()) for spec in recipe.students]
     plan.append(("evaluate", _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")))
     for name in work.exported:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.files import read_json, write_json, write_text
+from dermdistill.files import read_json, sha256_file, write_json, write_text
 
 FORMAT = "dermdistill-run/1"
 _PACKAGES = ("dermdistill", "numpy", "torch", "timm", "lightning-fabric", "safetensors", "pandas", "pillow")
@@ -61,6 +61,16 @@ class Run:
         """Whether the run has ended well."""
         return self.header_path.exists() and self.header()["status"] == "complete"
 
+    def weights(self) -> Path:
+        """The file of the best weights of a finished run.
+
+        Raises:
+            IntegrityError: it is not the one that the run ended with.
+        """
+        if not self.model.exists() or sha256_file(self.model) != self.header()["model_sha256"]:
+            raise IntegrityError(f"{self.model} is missing, or was changed after the run had ended; train it again")
+        return self.model
+
     def finish(self, **facts: Any) -> None:
         """Mark the run as complete and add what is known only now."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
@@ -90,7 +100,7 @@ class Run:
 
 
 def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
-    """Make a run folder, or open the one that is there if it is the same run.
+    """Make a run folder, or open the one that is there if it is the same run, or has not yet learned anything.
 
     Args:
         folder: where the run lives.
@@ -103,12 +113,13 @@ def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
     if run.header_path.exists():
         header = run.header()
         different = [key for key in identity if header.get(key) != json.loads(json.dumps(identity[key]))]
-        if different:
+        if not different:
+            return run
+        if run.checkpoint.exists() or run.is_complete():
             raise InputError(
                 f"{run.folder} holds another run: {', '.join(different)} differ from what is asked for; "
                 "choose another folder or remove this one"
             )
-        return run
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(
         run.header_path,

@@ -127,6 +127,11 @@ def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
         ('name = "alone"', 'name = "teacher"', "twice: teacher"),
         ('loss = { kind = "ce" }', 'loss = { kind = "kd" }', "leaves only loss.kind = 'ce'"),
         ("replicates = 100", 'baseline = "nobody"', "baseline is 'nobody'"),
+        (
+            "epochs = 2, batch_size = 16",
+            'epochs = 2, balance = "weights" }\nloss = { alpha = 0',
+            "which loss.alpha = 0",
+        ),
         ("folds = 3", "folds = 3\nvalidation = 0", "two different folds"),
         ("epochs = 2,", 'epochs = 2, precision = "bf16-mixed",', "one precision"),
     ],

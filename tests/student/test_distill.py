@@ -140,24 +140,28 @@ def test_a_student_over_the_budget_is_refused_unless_allowed(train_student):
 
 
 def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_student, teachers, bank, monkeypatch):
+    """The targets agree but for their last bits; with those bits alike too, so do the weights, bit for bit."""
     shown = {"bank": [], "online": []}
-    for kind, which in (("bank", BankLabels), ("online", OnlineLabels)):
+
+    def watch(kind, which):
         real = which.__call__
 
-        def watched(self, rows, view, device, real=real, seen=shown[kind]):
-            seen.append((view, rows.tolist(), real(self, rows, view, device)))
-            return seen[-1][2]
+        def watched(self, rows, view, device):
+            shown[kind].append((view, rows.tolist(), real(self, rows, view, device)))
+            return shown["bank"][len(shown[kind]) - 1][2]
 
         monkeypatch.setattr(which, "__call__", watched)
+
+    watch("bank", BankLabels)
+    watch("online", OnlineLabels)
     runs = {kind: train_student(f"same-{kind}", {"labels": kind}) for kind in shown}
     assert [view for view, _, _ in shown["bank"]] == [0, 0, 1, 1, 2, 2]
     for stored, online in zip(shown["bank"], shown["online"], strict=True):
         assert stored[:2] == online[:2]
         torch.testing.assert_close(stored[2], online[2], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(_losses(runs["bank"]), _losses(runs["online"]), rtol=1e-4)
-    print("DIFF", _difference(runs["bank"], runs["online"]))
-    assert _difference(runs["bank"], runs["online"]) < 1e-3
-    assert _difference(runs["bank"], train_student("another seed", seed=1)) > 1e-2
+    assert _losses(runs["bank"]) == _losses(runs["online"])
+    assert _difference(runs["bank"], runs["online"]) == 0
+    assert _difference(runs["bank"], train_student("another-seed", seed=1)) > 1e-2
     hashes = [load_teacher(teachers[name])[1]["model_sha256"] for name in ("t32", "t48")]
     assert runs["online"].header()["inputs"] | {"bank": bank.sha256, "teachers": []} == runs["bank"].header()["inputs"]
     assert runs["online"].header()["inputs"]["teachers"] == hashes
@@ -169,13 +173,9 @@ def test_with_and_without_soft_labels_the_same_views_are_shown(train_student, mo
         ClassifierTask, "batch", lambda self, *a: (shown.append(real(self, *a).images), real(self, *a))[1]
     )
     images = []
-    for name, spec in (
-        ("views-bank", {"labels": "bank"}),
-        ("views-none", ALONE),
-        ("views-online", {"labels": "online"}),
-    ):
+    for name, spec in {"bank": {"labels": "bank"}, "none": ALONE, "online": {"labels": "online"}}.items():
         shown.clear()
-        train_student(name, spec, epochs=3)
+        train_student(f"views-{name}", spec)
         images.append(torch.stack(shown))
     assert torch.equal(images[0], images[1])
     assert torch.equal(images[0], images[2])

@@ -100,8 +100,7 @@ def _carry_out(work: Any, accelerator: str, devices: int = 1, tensorboard: bool 
 @app.command()
 def teach(
     recipe: RecipeArgument,
-    name: TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
-NameOption = None,
+    name: NameOption = None,
     data: DataOption = None,
     out: OutOption = None,
     cache: CacheOption = None,
@@ -156,8 +155,7 @@ def soften(
 @app.command()
 def distill(
     recipe: RecipeArgument,
-    name: TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
-NameOption = None,
+    name: NameOption = None,
     data: DataOption = None,
     out: OutOption = None,
     cache: CacheOption = None,

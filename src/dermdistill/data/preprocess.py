@@ -88,6 +88,8 @@ def _open(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
         return name, path.open("rb")
     except FileNotFoundError:
         raise ImageError("missing", name, "no such file") from None
+    except ImageError:
+        raise
     except (OSError, ValueError) as error:
         raise ImageError("unreadable", name, f"cannot be opened ({error})") from None
 

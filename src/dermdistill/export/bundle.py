@@ -104,7 +104,7 @@ def _load(run: Run, header: dict[str, Any]) -> nn.Module:
     else:
         model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
     try:
-        model.load_state_dict(load_file(run.model))
+        model.load_state_dict(load_file(run.weights()))
     except RuntimeError as error:
         raise IntegrityError(f"{run.model} does not fit the model '{header['model']}': {error}") from None
     return model.eval()

@@ -40,8 +40,8 @@ def check_parity(model: Deployed, graph: Path, size: int, images: np.ndarray | N
         with torch.inference_mode():
             expected = [part.numpy() for part in model(torch.from_numpy(batch))]
         found = session.run(["logits", "probabilities"], {"image": batch})
-        logit = max(logit, float(np.abs(found[0] - expected[0]).max()))
-        probability = max(probability, float(np.abs(found[1] - expected[1]).max()))
+        logit = float(np.maximum(logit, np.abs(found[0] - expected[0]).max()))  # keeps NaN, unlike max()
+        probability = float(np.maximum(probability, np.abs(found[1] - expected[1]).max()))
         largest = max(largest, float(np.abs(expected[0]).max()))
     if not (logit <= LOGIT_TOLERANCE * largest and probability <= PROBABILITY_TOLERANCE):
         raise IntegrityError(

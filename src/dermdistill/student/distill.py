@@ -182,5 +182,5 @@ def load_student(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     if header["stage"] != "student" or header["status"] != "complete":
         raise InputError(f"{folder} is not a finished student: stage {header['stage']}, status {header['status']}")
     model = registry.build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
-    model.load_state_dict(load_file(run.model))
+    model.load_state_dict(load_file(run.weights()))
     return model.eval(), header

@@ -132,5 +132,5 @@ def load_teacher(folder: str | Path) -> tuple[FrozenTeacher, dict]:
     if tuple(header["classes"]) not in (CLASSES, BINARY_CLASSES):
         raise InputError(f"{folder} has classes {header['classes']}, expected {CLASSES} or {BINARY_CLASSES}")
     model = build_teacher(header["model"], len(header["classes"]), weights="none", image_size=header["image_size"])
-    model.load_state_dict(load_file(run.model))
+    model.load_state_dict(load_file(run.weights()))
     return FrozenTeacher(model, header["mean"], header["std"], header["image_size"]), header
