@@ -282,3 +282,14 @@ def test_setup_tells_when_there_is_no_python(tmp_path: Path):
     assert done.returncode == 1
     assert "no Python 3.11 or newer" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("table", sorted(ROOT.glob("results/*/table.md")), ids=lambda path: path.parent.name)
+def test_the_readme_shows_the_figures_of_the_results(table: Path):
+    """`scripts/publish.py` writes both; neither may be edited alone."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table.read_text(encoding="utf-8") in readme
+    report = json.loads((table.parent / "report.json").read_text(encoding="utf-8"))
+    for name, entry in report["models"].items():
+        assert f"| {name} | {entry['parameters']:,} |" in readme
+        assert f"{entry['metrics']['auroc']['value']:.3f} [{entry['metrics']['auroc']['low']:.3f}, " in readme
