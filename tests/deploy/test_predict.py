@@ -43,9 +43,15 @@ def test_a_row_for_each_image_in_the_order_given(trained, photos):
 
 
 def test_the_decision_follows_the_threshold(trained, photos):
-    threshold = read_bundle(trained.bundle).spec.thresholds["sensitivity_95"].value
-    for row in _rows(_predict(trained, photos.good).stdout):
-        assert row["decision"] == ("above_threshold" if float(row["p_melanoma"]) >= threshold else "below_threshold")
+    predictor = Predictor(trained.bundle)
+    assert predictor.threshold == predictor.bundle.spec.thresholds["sensitivity_95"].value
+    found = list(predictor.predict(sorted(photos.good.rglob("*.*"))))
+    middle = sorted(result.p_melanoma for result in found)[1]
+    for result in Predictor(trained.bundle, threshold=middle).predict(sorted(photos.good.rglob("*.*"))):
+        assert result.decision == ("above_threshold" if result.p_melanoma >= middle else "below_threshold")
+    assert [result.decision for result in found] == [
+        row["decision"] for row in _rows(_predict(trained, *sorted(photos.good.rglob("*.*"))).stdout)
+    ]
     assert {row["decision"] for row in _rows(_predict(trained, photos.good, "--threshold", "0").stdout)} == {
         "above_threshold"
     }

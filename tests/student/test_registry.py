@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dermdistill.cost import count, fuse
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.student.registry import BUDGET, build, check_budget, count, fuse, names, spec, table
+from dermdistill.student.registry import BUDGET, build, check_budget, names, spec, table
 
 SMALL = "timm:mobilenetv3_small_050"
 

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from dermdistill.student.registry import BUDGET, count, fuse
+from dermdistill.cost import count, fuse
+from dermdistill.student.registry import BUDGET
 from dermdistill.student.repds import RepDS
 
 

@@ -5,9 +5,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from dermdistill.cost import count, fuse
 from dermdistill.errors import InputError
 from dermdistill.student import registry
-from dermdistill.student.registry import BUDGET, count, fuse
+from dermdistill.student.registry import BUDGET
 from dermdistill.student.trunk import cut
 from dermdistill.teacher.build import package_weights
 

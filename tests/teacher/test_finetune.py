@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.classifier import ClassifierTask, class_weights, image_sets, write_predictions
 from dermdistill.config import TeacherSpec, TrainSpec
+from dermdistill.cost import count
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file
@@ -88,7 +89,9 @@ def test_the_header_says_what_was_trained_from_what(small, train_teacher):
     assert header["data_sources"] == ["synthetic"]
     assert header["seed"] == 0
     assert header["model_sha256"] == sha256_file(run.model)
-    assert header["parameters"] == sum(p.numel() for p in load_teacher(run.folder)[0].model.parameters())
+    model = load_teacher(run.folder)[0].model
+    assert header["parameters"] == count(model, 32).parameters < sum(p.numel() for p in model.parameters())
+    assert header["macs"] == count(model, 32).macs > 0
     aurocs = [line["auroc"] for line in run.read_metrics()]
     assert header["best_auroc"] == max(aurocs) == aurocs[header["best_epoch"]]
     assert header["training_seconds"] > 0

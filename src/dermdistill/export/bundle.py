@@ -13,6 +13,7 @@ from torch import nn
 
 from dermdistill import __version__
 from dermdistill.classes import BINARY_CLASSES, DISCLAIMER, MELANOMA
+from dermdistill.cost import count, fuse
 from dermdistill.data.dataset import labels
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.preprocess import load_rgb, resize_square
@@ -25,7 +26,7 @@ from dermdistill.export.parity import check_parity
 from dermdistill.files import sha256_file, write_json
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
 from dermdistill.run import Run
-from dermdistill.student.registry import build, count, fuse
+from dermdistill.student.registry import build
 from dermdistill.teacher.build import build_teacher
 
 DEFAULT_THRESHOLD = "sensitivity_95"

@@ -21,6 +21,7 @@ from dermdistill.classifier import (
     write_predictions,
 )
 from dermdistill.config import TeacherSpec
+from dermdistill.cost import count
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
@@ -98,8 +99,9 @@ def teach(
         wanted = {role: sets[role] for role in ("validation", "test") if len(sets[role])}
         found = {role: (part, predict(model, part, mean, std, fabric.device)) for role, part in wanted.items()}
         write_predictions(run.predictions, found, spec.class_names)
+        cost = count(model, spec.image_size)
         run.finish(
-            parameters=sum(p.numel() for p in model.parameters()), macs=None,
+            parameters=cost.parameters, macs=cost.macs,
             best_epoch=progressed.best_epoch, best_auroc=progressed.best,
             training_seconds=round(progressed.seconds, 1), model_sha256=sha256_file(run.model),
         )  # fmt: skip
