@@ -17,17 +17,19 @@ SOURCE = ROOT / "src" / "dermdistill"
 CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "typer"}
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy")
 
-BOXES = ("data", "teacher", "softlabels", "student", "evaluate", "export", "predict")
+BOXES = ("data", "teacher", "softlabels", "student", "evaluate", "export", "predict", "paper")
 MAY_IMPORT: dict[str, set[str]] = {
     "data": {"data"},
     "teacher": {"data", "teacher"},
     "softlabels": {"data", "teacher", "softlabels"},
     "student": {"data", "teacher", "softlabels", "student"},
     "evaluate": {"data", "evaluate"},
-    "export": set(BOXES),
+    "export": set(BOXES) - {"paper"},
     "predict": {"predict"},
+    "paper": {"data", "teacher", "student", "evaluate", "paper"},
 }
-"""From left to right along the way of the data; `export` may check its bundles with `predict`."""
+"""From left to right along the way of the data; `export` may check its bundles with `predict`. `paper` stands beside
+the way: it uses the stages, and none of them knows of it."""
 
 PREDICT_MAY_IMPORT = (
     "dermdistill.classes",

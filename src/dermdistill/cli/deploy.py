@@ -1,6 +1,7 @@
 """`dermdistill export` and `dermdistill predict`."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
+
+from dermdistill.errors import InputError
 
 app = typer.Typer()
 
@@ -41,7 +44,7 @@ def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
     model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
-    out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
@@ -50,6 +53,8 @@ def predict(
     from dermdistill.predict.inputs import expand
     from dermdistill.predict.pipeline import Predictor
 
+    _accept_any_name(sys.stdin, "surrogateescape")
+    _accept_any_name(sys.stdout, "backslashreplace")
     files = expand(paths, sys.stdin if "-" in paths else ())
     predictor = Predictor(model, threshold=threshold, threads=threads)
     typer.echo(predictor.bundle.spec.intended_use, err=True)
@@ -77,7 +82,17 @@ def _write_all(predictor: Any, files: list[Path], kind: Any, out: Path | None, b
             write(counted(), predictor.classes, stream, kind, about)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; end quietly
+    except OSError as error:
+        if out is None:
+            raise
+        raise InputError(f"{out} cannot be written: {error}") from None
     return failed
+
+
+def _accept_any_name(stream: TextIO, errors: str) -> None:
+    """File names need not be Unicode: one that is not must not end the whole batch."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager
@@ -88,7 +103,10 @@ def _output(out: Path | None) -> Iterator[TextIO]:
         return
     from dermdistill.files import atomic_path
 
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
         yield stream
 
 

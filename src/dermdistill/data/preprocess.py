@@ -48,7 +48,7 @@ def load_rgb(source: str | Path | bytes | BinaryIO) -> Image.Image:
     name, stream = _open(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
             image = Image.open(stream)
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -59,7 +59,7 @@ def load_rgb(source: str | Path | bytes | BinaryIO) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError("bomb", name, f"too many pixels ({error})") from None
     except UnidentifiedImageError:
         raise ImageError("not_an_image", name, "not an image in a format that Pillow reads") from None
@@ -80,9 +80,9 @@ def _open(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
         return str(getattr(source, "name", "image")), source
     path = Path(source)
     name = str(path)
-    if path.is_dir():
-        raise ImageError("is_folder", name, "is a folder, expected an image file")
     try:
+        if path.is_dir():
+            raise ImageError("is_folder", name, "is a folder, expected an image file")
         if path.stat().st_size == 0:
             raise ImageError("empty", name, "the file is empty")
         return name, path.open("rb")

@@ -1,7 +1,6 @@
 """From a finished run to a bundle: graph, thresholds, licence, card; written only after it was verified."""
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from dermdistill.cost import count, fuse
 from dermdistill.data.dataset import labels
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.preprocess import load_rgb, resize_square
+from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
 from dermdistill.evaluate.thresholds import operating_points
@@ -53,15 +53,17 @@ def export_bundle(
         manifest: the manifest that the run was trained on.
         name: the bundle's name, by default the run's.
         report: a report.json whose figures go into the card.
-        force: replace a bundle that is there.
+        force: replace a bundle that is there; anything else is never replaced.
 
     Raises:
-        InputError: the run is not finished, the manifest is another one, or `out` exists.
+        InputError: the run is not finished, the manifest is another one, `out` exists, or there is no such report.
         IntegrityError: the graph does not agree with PyTorch.
     """
     out = Path(out)
     if out.exists() and not force:
         raise InputError(f"{out} exists; choose another folder, or --force to replace it")
+    if out.exists() and not ((out / "bundle.json").is_file() or _is_empty_folder(out)):
+        raise InputError(f"{out} is not a bundle, and only bundles are replaced; choose another folder")
     run = Run(Path(run_folder))
     header = run.header()
     if header["status"] != "complete":
@@ -89,14 +91,21 @@ def export_bundle(
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Put a finished folder in place; an old one leaves only once the new one is there."""
+    """Put a finished folder in place; an old one goes to the new one's parent, or back if anything fails."""
     if not out.exists():
         new.replace(out)
         return
     old = new.with_name(f"{new.name}.old")
     out.replace(old)
-    new.replace(out)
-    shutil.rmtree(old)
+    try:
+        new.replace(out)
+    except OSError:
+        old.replace(out)
+        raise
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _load(run: Run, header: dict[str, Any]) -> nn.Module:
@@ -150,7 +159,8 @@ def _facts(
     name: str, header: dict[str, Any], manifest: pd.DataFrame, fitted: dict[str, Any], model: nn.Module
 ) -> dict[str, Any]:
     cost = count(model, header["image_size"])
-    licences = sorted(manifest["licence"].dropna().unique())
+    of_source = manifest["source"].map({name: source.licence for name, source in SOURCES.items()})
+    licences = sorted(manifest["licence"].fillna(of_source).fillna("unknown").unique())
     synthetic = bool((manifest["source"] == "synthetic").any())
     restricted = next((licence for licence in licences if "NC" in licence), None)
     return {
@@ -163,7 +173,7 @@ def _facts(
         "temperature": fitted["temperature"],
         "default_threshold": DEFAULT_THRESHOLD,
         "thresholds": fitted["thresholds"],
-        "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences) or "unknown"},
+        "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences)},
         "data": {
             "manifest_sha256": header["inputs"]["manifest"],
             "splits_sha256": header["inputs"]["splits"],

@@ -75,7 +75,7 @@ Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LI
 
 
 def _figures(name: str, header: dict[str, Any], report: str | Path | None) -> str:
-    if report is None or not Path(report).is_file():
+    if report is None:
         return "No report was given when this bundle was made."
     content = read_json(report)
     own = content["models"].get(header["name"])

@@ -1,6 +1,7 @@
 """What people give to `predict`: files, folders, globs and lists, in the order given."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,12 +34,12 @@ def _one(argument: str, listed: Iterable[str]) -> Iterator[Path]:
         yield from (Path(line.rstrip("\r\n")) for line in listed if line.strip())
         return
     path = Path(argument)
-    if path.is_dir():
+    if os.path.isdir(argument):  # noqa: PTH112  Path.is_dir raises where a name is too long
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         if not inside:
             raise InputError(f"the folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
         yield from inside
-    elif glob.has_magic(argument) and not path.exists():
+    elif glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
         matches = sorted(Path(name) for name in glob.glob(argument, recursive=True))  # noqa: PTH207
         if not matches:
             raise InputError(f"the pattern {argument} matches nothing")

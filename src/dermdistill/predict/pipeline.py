@@ -1,5 +1,6 @@
 """From image files to melanoma probabilities, with numpy, pillow and ONNX Runtime alone."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
+_AGREED = ("classes", "melanoma_index", "input", "temperature", "thresholds", "default_threshold")
+"""What decides the meaning of the outputs: the graph, whose hash is known, says it as bundle.json does."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Predictor:
 
     Raises:
         InputError: no such bundle or threshold.
-        IntegrityError: the bundle or its graph is damaged.
+        IntegrityError: the bundle or its graph is damaged, or they contradict each other.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
         self.threshold = resolve_threshold(self.bundle, threshold)
         self._session = _session(self.bundle, threads)
+        _check_agreement(self.bundle, self._session)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,6 +74,8 @@ class Predictor:
 
     def predict(self, files: Iterable[str | Path | bytes | BinaryIO], batch_size: int = 16) -> Iterator[Result]:
         """One result for each file, in order; a file that cannot be read gets a row that says why."""
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
         iterator = iter(files)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while chunk := list(islice(iterator, batch_size)):
@@ -128,3 +134,13 @@ def _session(bundle: Bundle, threads: int | None) -> Any:
         return onnxruntime.InferenceSession(str(bundle.graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own exception classes
         raise IntegrityError(f"{bundle.graph} is not a graph that ONNX Runtime can load: {error}") from None
+
+
+def _check_agreement(bundle: Bundle, session: Any) -> None:
+    """Raise IntegrityError if bundle.json was edited so that it no longer fits the graph."""
+    graph, spec = session.get_modelmeta().custom_metadata_map, bundle.spec.model_dump(mode="json")
+    for key in _AGREED:
+        found = graph.get(f"dermdistill.{key}")
+        expected = spec[key] if isinstance(spec[key], str) else json.dumps(spec[key])
+        if found is not None and found != expected:
+            raise IntegrityError(f"{bundle.folder / 'bundle.json'} was changed: its graph has another '{key}'")
