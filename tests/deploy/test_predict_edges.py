@@ -8,10 +8,7 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
-import onnxruntime
 import pytest
-from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
@@ -111,24 +108,6 @@ def test_what_arguments_stand_for(tmp_path):
     assert found("-", listed=listed) == ["b.PNG", "*.png", "a.jpeg"]  # lines are taken as they are
     with pytest.raises(InputError, match="no images given"):
         expand(["-"], ["\n"])
-
-
-def test_the_recipe_in_the_documentation_gives_the_same(trained, tmp_path):
-    """docs/how-to/deploy.md, 'Use the graph without dermdistill', on a photo that is wide, turned and a JPEG."""
-    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 180, 3), np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    photo.save(tmp_path / "photo.jpg", exif=exif)
-
-    session = onnxruntime.InferenceSession(str(trained.bundle / "model.onnx"))
-    size = session.get_inputs()[0].shape[2]
-    image = ImageOps.exif_transpose(Image.open(tmp_path / "photo.jpg")).convert("RGB")
-    assert image.size == (120, 180)
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-    entry = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255
-    _, probabilities = session.run(["logits", "probabilities"], {"image": entry})
-    (result,) = Predictor(trained.bundle).predict([tmp_path / "photo.jpg"])
-    np.testing.assert_array_equal(result.probabilities, probabilities[0])  # the network is too young for a tolerance
 
 
 def test_a_batch_of_no_images_is_refused(trained, photos):
