@@ -1,5 +1,6 @@
 """RepDS fits the budget and is made of units that can be folded."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -53,3 +54,12 @@ def test_training_reaches_every_parameter():
     model = RepDS().train()
     model(torch.randn(4, 3, 64, 64)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_depthwise_kernels_start_as_large_as_others():
+    """He initialisation counts the outputs that one input reaches: of a depthwise convolution, one channel."""
+    torch.manual_seed(0)
+    for module in RepDS(7).modules():
+        if isinstance(module, nn.Conv2d):
+            wanted = (2 * module.groups / (module.out_channels * module.kernel_size[0] ** 2)) ** 0.5
+            assert float(module.weight.detach().std()) == pytest.approx(wanted, rel=0.25)

@@ -45,7 +45,9 @@ class RepDS(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(width, num_classes))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                # He et al. 2015, equation 14; torch's own counts all channels of a depthwise convolution
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of normalised images [N, 3, S, S]."""
