@@ -74,6 +74,9 @@ def test_the_card_and_the_licence(trained, tmp_path):
     assert DISCLAIMER in card
     assert "SYNTHETIC" in card
     assert trained.run.header()["inputs"]["manifest"] in card
+    recipe = json.loads(card.split("```json\n")[1].split("```")[0])
+    assert recipe["loss"]["kind"] == "ce"
+    assert "weights_file" not in recipe
     licence = (trained.bundle / "LICENSE-WEIGHTS.txt").read_text()
     assert "non-commercial" not in licence
 

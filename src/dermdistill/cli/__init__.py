@@ -60,11 +60,12 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import data, demo, deploy, evaluate, train
+    from dermdistill.cli import data, demo, deploy, evaluate, reproduce, train
 
     for module in (demo, train, evaluate, deploy):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
+    app.add_typer(reproduce.app, name="reproduce")
 
 
 _register()

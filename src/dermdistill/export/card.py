@@ -1,5 +1,6 @@
 """The model card and the licence of the weights, rendered from facts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
         report: a report.json, or None for a card without figures.
     """
     data, model, entry = facts["data"], facts["model"], facts["input"]
+    recipe = {key: value for key, value in header["recipe"].items() if key != "weights_file"}  # a path of this machine
     classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in facts["classes"])
     citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data["sources"] if name in SOURCES)
     thresholds = "\n".join(
@@ -55,7 +57,11 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 ## Training
 
 - Architecture `{model["name"]}`, seed {header["seed"]}, hardware: {header["hardware"]}.
-- Recipe: `{header["recipe"]}`
+- Recipe, resolved:
+
+```json
+{json.dumps(recipe, indent=2)}
+```
 
 ## Figures
 

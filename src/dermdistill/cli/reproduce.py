@@ -1,0 +1,96 @@
+"""`dermdistill reproduce`: published studies, made again."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dermdistill.errors import InputError
+
+app = typer.Typer(help="Make published studies again.", no_args_is_help=True)
+
+_TABLES = ("2", "temperature", "batch", "ablation")
+_WEIGHTS = ("hub", "package", "none")
+
+
+@app.callback()
+def _studies() -> None:
+    pass
+
+
+@app.command()
+def khan2022(
+    table: Annotated[list[str] | None, typer.Option(help="2, temperature, batch or ablation; repeat.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only the row of this name; repeat.")] = None,
+    protocol: Annotated[str, typer.Option(help="corrected or as-published.")] = "corrected",
+    budget: Annotated[str, typer.Option(help="smoke: every row in minutes; full: the paper's settings.")] = "smoke",
+    recipe: Annotated[Path | None, typer.Option(help="Settings in TOML, instead of the budget's.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the four .npy arrays, or a manifest.")] = None,
+    weights: Annotated[str | None, typer.Option(help="hub, package or none; by default the budget's.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Another system as the teacher, such as lite0.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of every row.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=18, help="Side of the images in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")] = None,
+    images: Annotated[int | None, typer.Option(min=8, help="At most so many images, training and test.")] = None,
+    timing_images: Annotated[int | None, typer.Option(min=1, help="Images of the prediction clock.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Study folder; by default work/khan2022-<budget>.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    list_rows: Annotated[bool, typer.Option("--list", help="Show the rows and what is done, and stop.")] = False,
+) -> None:  # fmt: skip
+    """Khan et al. 2022: its systems, its Table 2, its sweeps, and what the faults of its code cost."""
+    for value, known, what in ((budget, ("smoke", "full"), "budget"), (weights, (*_WEIGHTS, None), "weights"),
+                               (protocol, ("corrected", "as-published"), "protocol")):  # fmt: skip
+        if value not in known:
+            raise InputError(f"--{what} is one of {', '.join(word for word in known if word)}, got '{value}'")
+    if unknown := [name for name in table or () if name not in _TABLES]:
+        raise InputError(f"--table is one of {', '.join(_TABLES)}, got {', '.join(unknown)}")
+    changes = {
+        "weights": weights, "teacher": teacher, "seeds": seeds, "image_size": image_size, "epochs": epochs,
+        "images": images, "timing_images": timing_images,
+    }  # fmt: skip
+    folder = out or Path("work") / f"khan2022-{budget if recipe is None else recipe.stem}"
+    _carry_out(budget, recipe, changes, folder, data, cache, accelerator, table, row, protocol, list_rows)
+
+
+def _carry_out(
+    budget: Any, recipe: Path | None, changes: dict[str, Any], folder: Path, data: Path | None, cache: Path | None,
+    accelerator: str, tables: list[str] | None, names: list[str] | None, protocol: Any, list_rows: bool,
+) -> None:  # fmt: skip
+    import logging
+    import warnings
+
+    from dermdistill.paper.recipe import TABLES, changed, named_rows, settings_of
+    from dermdistill.paper.reproduce import open_study, reproduce, show_rows
+    from dermdistill.training import make_fabric
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    settings = changed(settings_of(budget, recipe), **changes)
+    chosen: Any = tables or list(TABLES)
+    rows = named_rows(names or [], chosen, settings, protocol)
+    fabric = make_fabric(accelerator)
+    fabric.launch()
+    study = open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
+    if list_rows:
+        show_rows(study, rows)
+        return
+    try:
+        reproduce(study, rows, timed="2" in chosen and not names)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on where it was", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, tables: {folder / 'report.md'})")
+
+
+def _tell(log: Path) -> Any:
+    """Say a line on the terminal and, with the time, in the log."""
+    from datetime import UTC, datetime
+
+    def tell(line: str) -> None:
+        typer.echo(line)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+
+    return tell
