@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from dermdistill.config import TrainSpec
 from dermdistill.errors import DermdistillError, InputError, IntegrityError
 from dermdistill.files import atomic_path
+from dermdistill.memory import keep_freed_memory
 from dermdistill.run import Run
 
 
@@ -74,11 +75,14 @@ def make_fabric(
 ) -> lightning.Fabric:
     """A Fabric for the CPU, one GPU or several (DDP), with a folder for TensorBoard's event files if wanted.
 
+    From here on the process keeps the memory that it frees (`dermdistill.memory`).
+
     Raises:
         ModuleNotFoundError: TensorBoard is wanted and not installed.
     """
     if tensorboard is not None:
         importlib.import_module("tensorboard")
+    keep_freed_memory()
     several = devices not in (1, "1")
     strategy = "ddp" if several else "auto"
     return lightning.Fabric(
@@ -214,8 +218,7 @@ class _Loop:
             "data_share": round(done.timing["data"] / max(1e-9, sum(done.timing.values())), 4),
         }
         auroc = score.get("auroc")
-        better = auroc is not None and (done.best is None or auroc > done.best)
-        if better or done.best_epoch < 0:
+        if auroc is None or done.best is None or auroc > done.best:  # without validation the last epoch is kept
             done.best, done.best_epoch = auroc, done.epoch
             if self.fabric.is_global_zero:
                 save_model(best, self.run)
