@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
@@ -47,6 +48,11 @@ def test_isic2016(dataset):
     result = import_dataset(dataset("ab", ISBI2016_ISIC_Part3_Training_GroundTruth="a,benign\nb,malignant\n"))
     assert result.manifest["melanoma"].tolist() == [0, 1]
     assert result.manifest["diagnosis"].isna().tolist() == [True, True]
+    numbers = import_dataset(dataset("ab", "test", ISBI2016_ISIC_Part3_Test_GroundTruth="a,0.0\nb,1.0\n"))
+    assert numbers.manifest["melanoma"].tolist() == [0, 1]
+    root = dataset("a", "other", ISBI2016_ISIC_Part3_Test_GroundTruth="a,perhaps\n")
+    with pytest.raises(InputError, match=r"benign or malignant, got \['perhaps'\]"):
+        import_dataset(root)
 
 
 def test_isic2017_with_metadata(dataset):
@@ -79,6 +85,49 @@ def test_isic2019_invasive_carcinoma_is_none_of_the_seven(dataset):
     assert sum(result.dropped.values()) == 1
 
 
+def test_isic2019_with_metadata(dataset):
+    truth = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\na,1.0,0,0,0,0,0,0,0,0\nb,0,1.0,0,0,0,0,0,0,0\n"
+    meta = "image,age_approx,anatom_site_general,lesion_id,sex\nb,30,anterior torso,BCN_1,male\na,85,,,female\n"
+    root = dataset("ab", ISIC_2019_Training_GroundTruth=truth, ISIC_2019_Training_Metadata=meta)
+    table = import_dataset(root).manifest
+    assert table["age"].tolist() == [85, 30]
+    assert table["lesion_id"].fillna("").tolist() == ["", "BCN_1"]
+    assert table["site"].fillna("").tolist() == ["", "anterior torso"]
+
+
+@pytest.mark.parametrize("row", ["1,1,0,0,0,0,0", "0,0,0,0,0,0,0"])
+def test_one_hot_rows_have_one_class(dataset, row):
+    root = dataset("a", ISIC2018_Task3_Test_GroundTruth=f"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,{row}\n")
+    with pytest.raises(InputError, match="1 rows do not have exactly one 1"):
+        import_dataset(root)
+
+
+def test_tables_may_lie_where_the_archives_put_them(dataset):
+    """ISIC 2018's ground truth is unpacked into a folder of its own, ISIC 2017's metadata among the images."""
+    truth = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,1,0,0,0,0,0,0\nb,0,1,0,0,0,0,0\n"
+    root = dataset("ab")
+    (root / "ISIC2018_Task3_Training_GroundTruth").mkdir()
+    (root / "ISIC2018_Task3_Training_GroundTruth" / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
+    assert detect(root) == "isic2018"
+    assert _diagnoses(import_dataset(root)) == {"a": "mel", "b": "nv"}
+    (root / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
+    assert len(import_dataset(root).manifest) == 2, "the same rows in two files are the same images"
+
+    truth = "image_id,melanoma,seborrheic_keratosis\na,1.0,0.0\n"
+    root = dataset("a", "2017", **{"ISIC__2017_Training_Part3_GroundTruth": truth})
+    meta = "image_id,age_approximate,sex\na,30,female\n"
+    (root / "images" / "ISIC-2017_Training_Data_metadata.csv").write_text(meta)
+    assert import_dataset(root).manifest["age"].tolist() == [30]
+
+
+def test_isic2020_in_two_versions(dataset):
+    """Version 2 has lesions besides; both files together are one data set."""
+    first = "image_name,patient_id,diagnosis,benign_malignant,target\na,P1,nevus,benign,0\n"
+    second = "image_name,patient_id,lesion_id,diagnosis,benign_malignant,target\na,P1,L1,nevus,benign,0\n"
+    root = dataset("a", ISIC_2020_Training_GroundTruth=first, ISIC_2020_Training_GroundTruth_v2=second)
+    assert import_dataset(root).manifest["lesion_id"].tolist() == ["L1"]
+
+
 def test_isic2020(dataset):
     text = (
         "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target\n"
@@ -100,6 +149,48 @@ def test_isic2024_needs_the_diagnosis(dataset):
     )
     (root / "train-metadata.csv").write_text(text)
     assert import_dataset(root).manifest["melanoma"].tolist() == [1, 0]
+
+
+def test_isic2024_of_the_challenge_page(dataset):
+    """Ground truth and supplement beside the images' folder, patients in the metadata.csv within it."""
+    root = dataset("abc", ISIC_2024_Training_GroundTruth="isic_id,malignant\na,1.0\nb,1.0\nc,0.0\n")
+    meta = (
+        "isic_id,patient_id,age_approx,sex,anatom_site_general\na,P1,60,male,head/neck\nb,P2,,female,\nc,P1,60,male,\n"
+    )
+    (root / "images" / "metadata.csv").write_text(meta)
+    with pytest.raises(InputError, match=r"need not be melanoma.*ISIC_2024_Training_Supplement\.csv"):
+        import_dataset(root)
+    (root / "ISIC_2024_Training_Supplement.csv").write_text(
+        "isic_id,copyright_license,lesion_id,iddx_full,iddx_1,iddx_2,iddx_3\n"
+        "a,CC-BY,L1,Malignant::Melanocytic::Melanoma Invasive,Malignant,Melanocytic,Melanoma Invasive\n"
+        'b,CC-0,L2,"Malignant::Adnexal::Basal cell carcinoma, Nodular",Malignant,Adnexal,Basal cell carcinoma\n'
+        "c,CC-BY,,Benign,Benign,,\n"
+    )
+    table = import_dataset(root).manifest
+    assert table["source"].unique().tolist() == ["isic2024"]
+    assert table["diagnosis"].fillna("").tolist() == ["mel", "bcc", ""]
+    assert table["melanoma"].tolist() == [1, 0, 0]
+    assert table["patient_id"].tolist() == ["P1", "P2", "P1"]
+    assert table["lesion_id"].fillna("").tolist() == ["L1", "L2", ""]
+    assert table["licence"].tolist() == ["CC-BY", "CC-0", "CC-BY"]
+
+
+def test_tables_that_do_not_fit_are_named(dataset):
+    root = dataset("a", **{"ISIC__2017_Training_Part3_GroundTruth": "image_id,melanoma\na,1\n"})
+    with pytest.raises(InputError, match=r"layout 'isic2017' lacks the column 'seborrheic_keratosis'"):
+        import_dataset(root)
+    root = dataset("a", "other", train="image_name,target\na,perhaps\n")
+    with pytest.raises(InputError, match=r"does not fit the layout 'isic2020'.*perhaps"):
+        import_dataset(root)
+    root = dataset("a", "twice", HAM10000_metadata="lesion_id,image_id,dx\nL1,a,mel\nL2,a,nv\n")
+    with pytest.raises(InputError, match=r"1 image ids stand in more than one row, with different contents, e\.g\. a"):
+        import_dataset(root)
+
+
+def test_ham10000_as_dataverse_serves_it(dataset):
+    root = dataset("ab")
+    (root / "HAM10000_metadata.tab").write_text('lesion_id\timage_id\tdx\n"L1"\t"a"\t"mel"\n"L2"\t"b"\t"nv"\n')
+    assert _diagnoses(import_dataset(root)) == {"a": "mel", "b": "nv"}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +224,23 @@ def test_the_papers_arrays(tmp_path):
     assert int(result.manifest["melanoma"].sum()) == 3
     assert result.manifest["image_id"].str.startswith("test_").sum() == 2
     assert len(import_dataset(tmp_path).manifest) == 7
+
+
+def test_the_papers_arrays_of_floats_and_arrays_that_were_replaced(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "benign_train.npy", pixels[:1].astype(np.float32) / 255)
+    np.save(tmp_path / "malign_train.npy", pixels[1:].astype(np.float64))
+
+    def images():
+        paths = import_dataset(tmp_path).manifest["path"]
+        return np.stack([np.asarray(Image.open(path)) for path in paths])
+
+    assert np.array_equal(images(), pixels)
+    np.save(tmp_path / "benign_train.npy", 255 - pixels[:1])
+    assert np.array_equal(images(), np.stack([255 - pixels[0], pixels[1]]))
+    np.save(tmp_path / "benign_train.npy", pixels[0])
+    with pytest.raises(InputError, match=r"expected N x H x W x 3, got \(32, 32, 3\)"):
+        import_dataset(tmp_path)
 
 
 def test_dermamnist(tmp_path):

@@ -65,11 +65,21 @@ def _write(images: np.ndarray, prefix: str, extracted: Path) -> list[tuple[str, 
         for row in bars.track(range(len(images)), description=f"write {prefix}"):
             name = f"{prefix}_{row:06d}"
             path = extracted / f"{name}.png"
-            if not path.exists():
+            pixels = _uint8(images[row])
+            if not _holds(path, pixels):
                 with atomic_path(path) as temporary:
-                    Image.fromarray(_uint8(images[row])).save(temporary)
+                    Image.fromarray(pixels).save(temporary)
             written.append((name, str(path)))
     return written
+
+
+def _holds(path: Path, pixels: np.ndarray) -> bool:
+    """Whether an earlier import wrote the same image; the arrays may have been replaced since."""
+    try:
+        with Image.open(path) as image:
+            return np.array_equal(np.asarray(image), pixels)
+    except OSError:
+        return False
 
 
 def _uint8(image: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class ImportResult:
 
 
 def detect(folder: str | Path) -> str:
-    """The layout of a folder, told by its files.
+    """The layout of a folder, told by its files, or by tables one folder below if it holds none.
 
     Raises:
         InputError: no such folder, or none of the known layouts, or several.
@@ -47,6 +47,8 @@ def detect(folder: str | Path) -> str:
         found.append("dermamnist")
     if list(folder.glob("*benign*.npy")):
         found.append("npy")
+    if not found:
+        found = [name for name, (_, signs) in READERS.items() if _has(folder, signs)]
     if not found and any(sources.diagnosis(path.name) for path in folder.rglob("*") if path.is_dir()):
         found.append("folders")
     if len(found) == 1:
@@ -82,6 +84,7 @@ def import_dataset(
     table = _read(folder, layout, Path(extracted) if extracted else folder / "images")
     if table.empty:
         raise InputError(f"{folder} holds no images in the layout '{layout}'")
+    _require_unique(table, folder)
     table = table.assign(source=source or layout)
     dropped: dict[str, int] = {}
     table = _diagnosed(table, folder, drop_unknown, dropped)
@@ -102,9 +105,30 @@ def _read(folder: Path, layout: str, extracted: Path) -> pd.DataFrame:
     if layout == "folders":
         return class_folders(folder)
     reader, signs = READERS[layout]
-    if not any(any(folder.glob(sign)) for sign in signs):
+    if not _has(folder, signs):
         raise InputError(f"{folder} has none of the files of '{layout}': {', '.join(signs)}")
-    return reader(folder)
+    try:
+        return reader(folder)
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{folder}: a table of the layout '{layout}' lacks the column {error}") from None
+    except ValueError as error:
+        raise InputError(f"{folder}: a table does not fit the layout '{layout}': {error}") from None
+
+
+def _has(folder: Path, signs: tuple[str, ...]) -> bool:
+    """Whether any of the files lies in the folder, or one below it."""
+    return any(any(folder.glob(deep)) for sign in signs for deep in (sign, f"*/{sign}"))
+
+
+def _require_unique(table: pd.DataFrame, folder: Path) -> None:
+    twice = table.loc[table["image_id"].duplicated(), "image_id"].unique()
+    if len(twice):
+        raise InputError(
+            f"{folder}: {len(twice)} image ids stand in more than one row, with different contents, e.g. "
+            f"{', '.join(map(str, twice[:5]))}; keep one table, or one row, of each"
+        )
 
 
 def _diagnosed(table: pd.DataFrame, folder: Path, drop: bool, dropped: dict[str, int]) -> pd.DataFrame:

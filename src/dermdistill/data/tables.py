@@ -28,7 +28,9 @@ KEPT = ("image_id", "word", "melanoma", "lesion_id", "patient_id", "age", "sex",
 
 
 def _csv(folder: Path, *patterns: str) -> list[Path]:
-    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    """The files that fit, in the folder or one below it, where publishers' archives put them when unpacked."""
+    deep = [pattern for name in patterns for pattern in (name, f"*/{name}")]
+    return sorted({path for pattern in deep for path in folder.glob(pattern) if path.is_file()})
 
 
 def _read(path: Path, **options: object) -> pd.DataFrame:
@@ -52,7 +54,8 @@ def _common(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _joined(tables: Iterable[pd.DataFrame], extra: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(list(tables), ignore_index=True)
+    """All rows, each once, with the columns that only the extra tables have."""
+    table = pd.concat(list(tables), ignore_index=True).drop_duplicates(ignore_index=True)
     others = list(extra)
     if others:
         more = pd.concat(others, ignore_index=True).drop_duplicates("image_id")
@@ -123,7 +126,8 @@ def isic2019(folder: Path) -> pd.DataFrame:
 def isic2020(folder: Path) -> pd.DataFrame:
     """ISIC_2020*GroundTruth*.csv or Kaggle's train.csv; target 1 is melanoma, 'unknown' diagnoses are benign."""
     tables = []
-    for path in _csv(folder, "ISIC_2020*GroundTruth*.csv") or _csv(folder, "train.csv"):
+    versions = ("ISIC_2020*GroundTruth_v2.csv", "ISIC_2020*GroundTruth*.csv", "train.csv")
+    for path in next(filter(None, (_csv(folder, pattern) for pattern in versions)), []):
         table = _read(path)
         word = table["diagnosis"].str.strip() if "diagnosis" in table.columns else pd.Series(pd.NA, table.index)
         unknown = word.isna() | (word.str.lower() == "unknown") | word.str.startswith("atypical")
@@ -134,22 +138,23 @@ def isic2020(folder: Path) -> pd.DataFrame:
 
 
 def isic2024(folder: Path) -> pd.DataFrame:
-    """ISIC_2024*etadata.csv or train-metadata.csv (SLICE-3D).
+    """SLICE-3D: Kaggle's train-metadata.csv, or ISIC_2024*Supplement.csv with metadata.csv beside the images.
 
-    `target` means malignant, not melanoma, so that the diagnosis (iddx_*) is needed where it is 1.
+    `target` and `malignant` mean malignant, not melanoma, so that the diagnosis (iddx_*) is needed.
     """
     tables = []
-    for path in _csv(folder, "train-metadata.csv", "ISIC_2024*etadata.csv"):
+    kinds = ("train-metadata.csv", "ISIC_2024*Supplement.csv", "ISIC_2024*etadata.csv", "ISIC_2024*GroundTruth.csv")
+    for path in next(filter(None, (_csv(folder, pattern) for pattern in kinds)), []):
         table = _read(path)
         finest = [name for name in ("iddx_full", "iddx_4", "iddx_3", "iddx_2", "iddx_1") if name in table.columns]
         if not finest:
             raise InputError(
-                f"{path} has no iddx_* columns: its target means malignant, which need not be melanoma. "
-                "Use the table with the diagnoses (train-metadata.csv)"
+                f"{path} has no iddx_* columns: its target means malignant, which need not be melanoma. Put the table "
+                "with the diagnoses beside it: ISIC_2024_Training_Supplement.csv, or Kaggle's train-metadata.csv"
             )
         words = table[finest].apply(lambda column: column.str.split("::").str[-1])
         tables.append(_common(table.assign(word=_first_known(words)), path))
-    return _joined(tables, [])
+    return _joined(tables, [_common(_read(path), path) for path in _csv(folder, "metadata.csv")])
 
 
 def isic_archive(folder: Path) -> pd.DataFrame:
@@ -195,7 +200,10 @@ READERS: dict[str, tuple[Callable[[Path], pd.DataFrame], tuple[str, ...]]] = {
     "isic2018": (isic2018, ("ISIC2018_Task3*GroundTruth.csv",)),
     "isic2019": (isic2019, ("ISIC_2019*GroundTruth.csv",)),
     "isic2020": (isic2020, ("ISIC_2020*GroundTruth*.csv", "train.csv")),
-    "isic2024": (isic2024, ("train-metadata.csv", "ISIC_2024*etadata.csv")),
+    "isic2024": (
+        isic2024,
+        ("train-metadata.csv", "ISIC_2024*Supplement.csv", "ISIC_2024*etadata.csv", "ISIC_2024*GroundTruth.csv"),
+    ),
     "isic-archive": (isic_archive, ("metadata.csv",)),
 }
 """Layouts that come with a table: their reader, and the files that give them away."""
