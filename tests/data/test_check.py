@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pandas as pd
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -75,9 +78,23 @@ def test_the_command_lists_what_it_sets_aside_and_says_so_by_its_exit_code(tmp_p
     assert clean.exit_code == 0, clean.output
 
 
-def test_ids_used_twice_are_refused(tmp_path, make_manifest):
-    manifest = make_manifest(4)
-    pd.concat([manifest, manifest.iloc[:1]]).to_csv(tmp_path / "m.csv", index=False)
-    run = CliRunner().invoke(app, ["data", "check", str(tmp_path / "m.csv")])
-    assert isinstance(run.exception, InputError)
-    assert "image_id is used more than once" in str(run.exception)
+def test_ids_used_twice_are_set_aside_and_the_rest_goes_on(tmp_path, picture, manifest_of):
+    for number in range(4):
+        picture(number).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_text("no image")
+    manifest = manifest_of([tmp_path / f"{number}.png" for number in range(4)])
+    other = manifest.iloc[[1]].assign(path=manifest["path"][2], sha256=manifest["sha256"][2])
+    relabelled = manifest.iloc[[2]].assign(diagnosis="mel", melanoma=1)
+    rows = pd.concat([manifest, manifest.iloc[[0, 3]], other, relabelled])
+    rows.to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(InputError, match="image_id is used more than once"):
+        read_manifest(tmp_path / "m.csv")
+    call = ["data", "check", str(tmp_path / "m.csv"), "--out", str(tmp_path / "kept.csv")]
+    run = CliRunner().invoke(app, call)
+    assert run.exit_code == 1, run.output
+    listed = pd.read_csv(tmp_path / "set_aside.csv", dtype=str)
+    found = sorted(map(tuple, listed[["image_id", "reason"]].to_numpy().tolist()))
+    assert found == [("0", "repeated_row"), ("1", "duplicate_id"), ("1", "duplicate_id"), ("2", "duplicate_id"),
+                     ("2", "duplicate_id"), ("3", "not_an_image"), ("3", "repeated_row")]  # fmt: skip
+    assert {Path(path).name for path in listed.loc[listed["image_id"] == "1", "path"]} == {"1.png", "2.png"}
+    assert read_manifest(tmp_path / "kept.csv")["image_id"].tolist() == ["0"]

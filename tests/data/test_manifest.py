@@ -60,5 +60,8 @@ def test_bad_files_are_refused(tmp_path, make_manifest):
     (tmp_path / "m.parquet").write_bytes(b"not parquet")
     with pytest.raises(InputError, match="not readable Parquet"):
         read_manifest(tmp_path / "m.parquet")
+    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00image_id")
+    with pytest.raises(InputError, match=r"m\.csv is not readable CSV"):
+        read_manifest(tmp_path / "m.csv")
     with pytest.raises(InputError, match=r"\.parquet or \.csv"):
         write_manifest(make_manifest(), tmp_path / "m.xlsx")

@@ -40,11 +40,11 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Write the manifest without the bad images here.")] = None,
     set_aside: Annotated[Path | None, typer.Option(help="The list; by default set_aside.csv beside it.")] = None,
 ) -> None:
-    """Find unreadable, truncated, tiny, blank, mislabelled and conflicting images. Exit code 1 if any were found."""
+    """Find unreadable, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if any were found."""
     from dermdistill.data.check import check_manifest
     from dermdistill.data.manifest import read_manifest, write_manifest
 
-    report = check_manifest(read_manifest(manifest))
+    report = check_manifest(read_manifest(manifest, unique=False))
     listed = set_aside or (out or manifest).with_name("set_aside.csv")
     _write_table(report.set_aside.to_dict("records"), listed, ["image_id", "path", "reason", "message"])
     for table, what in ((report.set_aside, "set aside"), (report.warnings, "kept, but look at them")):

@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 from rich.progress import Progress
 
+from dermdistill.data.manifest import HASHED
 from dermdistill.data.preprocess import ImageError, load_rgb
 from dermdistill.files import sha256_file
 
@@ -21,6 +22,10 @@ _FORMATS = {
     ".jpg": {"JPEG", "MPO"}, ".jpeg": {"JPEG", "MPO"}, ".png": {"PNG"}, ".bmp": {"BMP"}, ".tif": {"TIFF"},
     ".tiff": {"TIFF"}, ".webp": {"WEBP"}, ".gif": {"GIF"},
 }  # fmt: skip
+
+
+Finding = tuple[str, str, str, str]
+"""Image id, path, reason, message."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +44,45 @@ def check_manifest(manifest: pd.DataFrame) -> CheckReport:
     """Read every image of a manifest and compare labels within lesions and among copies.
 
     Set aside are images that are missing, unreadable, truncated, too small, blank, or changed since the manifest was
-    made, and images whose lesion or exact copy bears another melanoma label. Kept with a warning are files whose
-    extension does not tell their format, and lesions whose diagnoses differ though melanoma does not.
+    made, images whose lesion or exact copy bears another melanoma label, and rows whose image id is used for another
+    image or label, too; of equal rows the first stays. Kept with a warning are files whose extension does not tell
+    their format, and lesions whose diagnoses differ though melanoma does not.
 
     Args:
-        manifest: with absolute paths.
+        manifest: with absolute paths; ids may be used more than once.
     """
-    bad: list[tuple[str, str, str]] = []
-    odd: list[tuple[str, str, str]] = []
-    work = list(zip(manifest["image_id"], manifest["path"], manifest["sha256"], strict=True))
+    rows = manifest[~manifest.duplicated(list(HASHED))]
+    rows = rows[~rows["image_id"].duplicated(keep=False)]
+    bad: list[Finding] = []
+    odd: list[Finding] = []
+    work = list(zip(rows["image_id"], rows["path"], rows["sha256"], strict=True))
     with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
         bar = bars.add_task("check images", total=len(work))
-        for (name, _, _), finding in zip(work, pool.map(lambda item: _look(item[1], item[2]), work), strict=True):
+        for (name, path, _), finding in zip(work, pool.map(lambda item: _look(item[1], item[2]), work), strict=True):
             bars.advance(bar)
             if finding is not None:
-                (odd if finding[0] == "wrong_extension" else bad).append((name, *finding))
-    bad += _conflicts(manifest, "melanoma", "conflicting_labels")
-    known = {name for name, _, _ in bad}
-    odd += [line for line in _conflicts(manifest, "diagnosis", "conflicting_diagnoses") if line[0] not in known]
-    kept = manifest[~manifest["image_id"].isin(known)].reset_index(drop=True)
-    return CheckReport(kept, _table(bad, manifest), _table(odd, manifest))
+                (odd if finding[0] == "wrong_extension" else bad).append((name, path, *finding))
+    bad += _conflicts(rows, "melanoma", "conflicting_labels")
+    known = {name for name, *_ in bad}
+    odd += [line for line in _conflicts(rows, "diagnosis", "conflicting_diagnoses") if line[0] not in known]
+    kept = rows[~rows["image_id"].isin(known)].reset_index(drop=True)
+    return CheckReport(kept, _table(_repeated(manifest) + _first(bad)), _table(_first(odd)))
+
+
+def _repeated(manifest: pd.DataFrame) -> list[Finding]:
+    """Rows that repeat an earlier one, and all rows of an id that stands for different images or labels."""
+    again = manifest.duplicated(list(HASHED))
+    clash = ~again & manifest["image_id"].isin(manifest.loc[~again, "image_id"].loc[lambda ids: ids.duplicated()])
+    found = []
+    for mask, reason, why in (
+        (again, "repeated_row", "this image has the same row more than once; the first is kept"),
+        (clash, "duplicate_id", "this id is used for different images or labels"),
+    ):
+        found += [
+            (str(name), str(path), reason, f"{name} ({path}): {why}")
+            for name, path in manifest.loc[mask, ["image_id", "path"]].itertuples(index=False)
+        ]
+    return found
 
 
 def _look(path: str, sha256: str) -> tuple[str, str] | None:
@@ -79,7 +103,7 @@ def _look(path: str, sha256: str) -> tuple[str, str] | None:
     return None
 
 
-def _conflicts(manifest: pd.DataFrame, column: str, reason: str) -> list[tuple[str, str, str]]:
+def _conflicts(manifest: pd.DataFrame, column: str, reason: str) -> list[Finding]:
     """Images whose lesion, or exact copy, has more than one value in a column."""
     groupings: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
         "lesion": lambda table: table["source"] + "/" + table["lesion_id"],
@@ -90,13 +114,15 @@ def _conflicts(manifest: pd.DataFrame, column: str, reason: str) -> list[tuple[s
         group = key(manifest)
         values = manifest[column].groupby(group).transform("nunique")
         for row in np.flatnonzero((values > 1).fillna(False).to_numpy(bool)):
-            name = str(manifest["image_id"].iloc[row])
-            found[name] = (name, reason, f"{name}: its {what} {group.iloc[row]} has several values of {column}")
+            name, path = str(manifest["image_id"].iloc[row]), str(manifest["path"].iloc[row])
+            found[name] = (name, path, reason, f"{name}: its {what} {group.iloc[row]} has several values of {column}")
     return list(found.values())
 
 
-def _table(lines: list[tuple[str, str, str]], manifest: pd.DataFrame) -> pd.DataFrame:
-    table = pd.DataFrame(lines, columns=["image_id", "reason", "message"]).drop_duplicates("image_id")
-    paths = manifest.set_index("image_id")["path"]
-    table.insert(1, "path", [str(paths[name]) for name in table["image_id"]])
-    return table.reset_index(drop=True)
+def _first(findings: list[Finding]) -> list[Finding]:
+    """The first finding about each image."""
+    return list({finding[0]: finding for finding in reversed(findings)}.values())[::-1]
+
+
+def _table(findings: list[Finding]) -> pd.DataFrame:
+    return pd.DataFrame(findings, columns=["image_id", "path", "reason", "message"])

@@ -37,11 +37,12 @@ HASHED = ("image_id", "sha256", "diagnosis", "melanoma", "lesion_id", "patient_i
 _SHOWN = 20
 
 
-def validate(manifest: pd.DataFrame) -> pd.DataFrame:
+def validate(manifest: pd.DataFrame, *, unique: bool = True) -> pd.DataFrame:
     """Check a manifest and bring its columns into order and type, sorted by image id.
 
     Args:
         manifest: a table with at least the required columns; missing optional ones are filled with NA.
+        unique: refuse image ids that are used more than once.
 
     Returns:
         A new table.
@@ -65,18 +66,18 @@ def validate(manifest: pd.DataFrame) -> pd.DataFrame:
         except (TypeError, ValueError, OverflowError) as error:
             problems.append(f"{name}: expected {kind} ({error})")
     if not problems:
-        problems = _find_problems(table)
+        problems = _find_problems(table, unique)
     if problems:
         shown = problems[:_SHOWN] + (["…"] if len(problems) > _SHOWN else [])
         raise InputError("the manifest does not fit:\n  " + "\n  ".join(shown))
     return table.sort_values("image_id", kind="stable").reset_index(drop=True)
 
 
-def _find_problems(table: pd.DataFrame) -> list[str]:
+def _find_problems(table: pd.DataFrame, unique: bool) -> list[str]:
     known = table["diagnosis"].isin(CLASSES)
     is_melanoma = table["melanoma"] == 1
     checks = {
-        "image_id is used more than once": table["image_id"].duplicated(keep=False),
+        "image_id is used more than once": table["image_id"].duplicated(keep=False) & unique,
         "sha256 is not 64 lower-case hex digits": ~table["sha256"].str.fullmatch(r"[0-9a-f]{64}").astype(bool),
         "width and height must be positive": (table["width"] <= 0) | (table["height"] <= 0),
         f"diagnosis is none of {', '.join(CLASSES)}": ~known & table["diagnosis"].notna(),
@@ -94,8 +95,12 @@ def _find_problems(table: pd.DataFrame) -> list[str]:
     return problems
 
 
-def read_manifest(path: str | Path) -> pd.DataFrame:
+def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
     """Read a manifest from Parquet or CSV and check it; image paths come back absolute.
+
+    Args:
+        path: the file.
+        unique: refuse image ids that are used more than once; `dermdistill.data.check` looks for them itself.
 
     Raises:
         InputError: no such file, another format, or everything that does not fit.
@@ -111,10 +116,13 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
                 raise InputError(f"{path} is not readable Parquet: {error}") from None
         case ".csv":
             text = [name for name, kind in COLUMNS.items() if kind == "string"]
-            table = pd.read_csv(path, dtype=dict.fromkeys(text, "string"))
+            try:
+                table = pd.read_csv(path, dtype=dict.fromkeys(text, "string"))
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path} is not readable CSV: {error}") from None
         case other:
             raise InputError(f"a manifest is a .parquet or .csv file, got '{other}' in {path}")
-    table = validate(table)
+    table = validate(table, unique=unique)
     folder = path.resolve().parent
     table["path"] = [str(folder / name) for name in table["path"]]
     table["path"] = table["path"].astype("string")
