@@ -147,10 +147,18 @@ def test_patience_ends_early_and_keeps_the_best_epoch(train_teacher, scores):
     assert patient.header()["best_epoch"] == 4
 
 
-def test_without_melanomas_to_validate_on_the_first_epoch_is_kept(train_teacher, scores):
+def test_without_melanomas_to_validate_on_the_last_epoch_is_kept(train_teacher, scores):
     scores([None, None])
     run = train_teacher("blind", {"classes": "binary"})
-    assert (run.header()["best_epoch"], run.header()["best_auroc"]) == (0, None)
+    assert (run.header()["best_epoch"], run.header()["best_auroc"]) == (1, None)
+    average = {
+        name.removeprefix("average."): tensor
+        for name, tensor in load_file(run.checkpoint).items()
+        if name.startswith("average.")
+    }
+    kept = load_file(run.model)
+    assert kept.keys() == average.keys()
+    assert all(torch.equal(kept[name], average[name]) for name in kept)
 
 
 def test_splits_of_another_manifest_are_refused(small, train_teacher):
