@@ -175,6 +175,36 @@ def test_the_command_line_imports_nothing_heavy_at_the_top(path: Path):
             assert name.split(".")[0] in allowed, f"{path.name} imports {name} at the top"
 
 
+def test_a_missing_package_is_told_with_the_extra_that_brings_it():
+    """Whatever is imported anywhere is in the core, or the command names the extra to install."""
+    from dermdistill.cli import EXTRA_OF
+
+    core = {"PIL", "numpy", "onnxruntime", "pydantic", "rich", "typer", "dermdistill"}
+    used = {name.split(".")[0] for path in sorted(SOURCE.rglob("*.py")) for name in imports(path)}
+    assert used - set(sys.stdlib_module_names) - core - set(EXTRA_OF) == set()
+    assert set(EXTRA_OF.values()) <= set(project()["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [(["data", "show", "m.csv"], "data"), (["data", "fetch", "ham10000"], "fetch"), (["students"], "train")],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_command_without_its_extra_says_what_to_install(tmp_path: Path, arguments: list[str], extra: str):
+    code = (
+        "import sys\n"
+        "from dermdistill.cli import EXTRA_OF, main\n"
+        "sys.modules.update(dict.fromkeys(EXTRA_OF))\n"  # None there: as if it were not installed
+        f"sys.argv = ['dermdistill', *{arguments!r}]\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert f"pip install 'dermdistill[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def loaded_modules(arguments: list[str]) -> set[str]:
     """The modules that a fresh process has imported when a `dermdistill` command has ended well."""
     code = (

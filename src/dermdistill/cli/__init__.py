@@ -15,7 +15,6 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, MissingExtraError
 
 EXTRA_OF = {
-    "albumentations": "train",
     "imagehash": "data",
     "isic_cli": "fetch",
     "jinja2": "eval",
@@ -27,6 +26,7 @@ EXTRA_OF = {
     "pandas": "data",
     "psutil": "train",
     "pyarrow": "data",
+    "requests": "fetch",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "data",
@@ -34,6 +34,7 @@ EXTRA_OF = {
     "timm": "train",
     "torch": "train",
     "torchvision": "train",
+    "urllib3": "fetch",
 }
 
 app = typer.Typer(
