@@ -211,9 +211,10 @@ def write_predictions(path: Path, logits: dict[str, tuple[ImageSet, np.ndarray]]
         logits: for each role its images and their logits, float32 [N, C].
         classes: the classes in the order of the logits.
     """
-    parts = []
+    columns = [f"logit_{name}" for name in classes]
+    parts = [pd.DataFrame(columns=["image_id", "role", *columns])] if not logits else []
     for role, (images, values) in logits.items():
-        part = pd.DataFrame(values, columns=[f"logit_{name}" for name in classes])
+        part = pd.DataFrame(values, columns=columns)
         part.insert(0, "image_id", list(images.ids))
         part.insert(1, "role", role)
         parts.append(part)

@@ -78,19 +78,47 @@ class DataSpec(_Strict):
 
 
 class SplitSpec(_Strict):
-    """Lesion-, patient- and duplicate-grouped folds."""
+    """Lesion-, patient- and duplicate-grouped folds, and which of them train and test."""
 
     folds: int = Field(5, ge=3)
     seed: int = Field(0, ge=0)
+    scheme: Literal["hold-out", "cross", "sources"] = "hold-out"
+    """One fold tested; or every image predicted by models that trained without its fold, or without its source."""
     held_out: int = Field(0, ge=0)
-    """The fold that is tested on, once."""
+    """hold-out: the fold that is tested on, once."""
     validation: int = Field(1, ge=0)
-    """The fold that chooses checkpoints, temperature and thresholds."""
+    """hold-out: the fold that chooses checkpoints, temperature and thresholds."""
+    tested: tuple[int | str, ...] = ()
+    """cross: the folds to test on, by default all; sources: the sources."""
+    final: bool = False
+    """cross, sources: train the exported students, and their teachers, on all images besides."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if self.scheme != "hold-out":
+            return self._tested_fits()
         if self.held_out == self.validation or max(self.held_out, self.validation) >= self.folds:
             raise ValueError(f"held_out and validation must be two different folds below {self.folds}")
+        if self.tested or self.final:
+            raise ValueError("tested and final need scheme 'cross' or 'sources'")
+        return self
+
+    def _tested_fits(self) -> Self:
+        foreign = self.model_fields_set & {"held_out", "validation"}
+        if foreign:
+            raise ValueError(
+                f"scheme '{self.scheme}' tests every part and validates on none: take out {sorted(foreign)}"
+            )
+        if len(set(self.tested)) < len(self.tested):
+            raise ValueError(f"tested names a part twice: {list(self.tested)}")
+        if self.scheme == "cross":
+            wrong = [part for part in self.tested if not isinstance(part, int) or not 0 <= part < self.folds]
+            expected = f"folds from 0 to {self.folds - 1}"
+        else:
+            wrong = [part for part in self.tested if not isinstance(part, str)]
+            expected = "one or more names of sources"
+        if wrong or (self.scheme == "sources" and not self.tested):
+            raise ValueError(f"scheme '{self.scheme}' expects {expected} in tested, got {list(self.tested)}")
         return self
 
 

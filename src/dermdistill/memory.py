@@ -25,8 +25,10 @@ def keep_freed_memory() -> bool:
     if any(name in os.environ for name in _VARIABLES):
         return False
     try:
-        ctypes.CDLL(None).gnu_get_libc_version
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no glibc: macOS, Windows, musl
+        library = ctypes.CDLL(None)
+        mallopt = library.mallopt if hasattr(library, "gnu_get_libc_version") else None
+    except (AttributeError, OSError, TypeError):
+        mallopt = None
+    if mallopt is None:  # no glibc: macOS, Windows, musl
         return False
     return all(mallopt(name, value) == 1 for name, value in _SETTINGS.items())

@@ -4,29 +4,36 @@ work folder/
   manifest.parquet  splits.json  set_aside.csv  log.txt
   teachers/NAME/    bank/        students/NAME/
   report/           bundles/NAME/
+
+With split.scheme = "cross" or "sources" the teachers, the bank and the students lie in a folder for each part, such as
+fold-0/, and report/out-of-fold/NAME.parquet holds what each model predicted of the images that it never saw.
 """
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import lightning_fabric as lightning
 import pandas as pd
 
 from dermdistill.classifier import image_sets
-from dermdistill.config import Recipe
+from dermdistill.config import Recipe, StudentSpec, TeacherSpec
 from dermdistill.data.duplicates import find_duplicates
 from dermdistill.data.importers import combine, import_dataset
 from dermdistill.data.manifest import manifest_hash, read_manifest, write_manifest
-from dermdistill.data.splits import Splits, make_splits, read_splits, roles, write_splits
+from dermdistill.data.splits import Splits, make_splits, read_splits, write_splits
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from dermdistill.parts import FINAL, WHOLE, part_names, parts
 from dermdistill.run import Run
 from dermdistill.softlabels.bank import Bank, BankSpec, read_bank, write_bank
 from dermdistill.student.distill import distill
 from dermdistill.teacher.finetune import load_teacher, teach
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.sources import ModelPredictions
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,12 @@ class Work:
     folder: Path
     data: Path | None = None
     cache: Path | None = None
+    part: str = WHOLE
+    """The part of the recipe whose teachers, bank and students are meant."""
+
+    def of(self, part: str) -> Self:
+        """The same work, of one part."""
+        return replace(self, part=part)
 
     @property
     def manifest(self) -> Path:
@@ -48,17 +61,17 @@ class Work:
 
     @property
     def bank(self) -> Path:
-        return self.folder / "bank"
+        return self.folder / self.part / "bank"
 
     @property
     def report(self) -> Path:
         return self.folder / "report"
 
     def teacher(self, name: str) -> Path:
-        return self.folder / "teachers" / name
+        return self.folder / self.part / "teachers" / name
 
     def student(self, name: str) -> Path:
-        return self.folder / "students" / name
+        return self.folder / self.part / "students" / name
 
     def bundle(self, name: str) -> Path:
         return self.folder / "bundles" / name
@@ -66,6 +79,34 @@ class Work:
     @property
     def exported(self) -> tuple[str, ...]:
         return self.recipe.export.students or (self.recipe.students[0].name,)
+
+    @property
+    def students(self) -> list[StudentSpec]:
+        """The students that are trained in this part: on all images only those that are exported."""
+        specs = list(self.recipe.students)
+        return specs if self.part != FINAL else [spec for spec in specs if spec.name in self.exported]
+
+    @property
+    def teachers(self) -> list[TeacherSpec]:
+        """The teachers that are trained in this part: on all images none where no student learns from one."""
+        needed = self.part != FINAL or any(spec.labels != "none" for spec in self.students)
+        return list(self.recipe.teachers) if needed else []
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether a student of this part still has to learn from the bank."""
+        banked = [spec for spec in self.students if spec.labels == "bank"]
+        return any(not Run(self.student(spec.name)).is_complete() for spec in banked)
+
+    @property
+    def shipped(self) -> Self:
+        """The part whose students become bundles: the one of all images if there is one, else the first."""
+        return self.of(part_names(self.recipe.split)[-1 if self.recipe.split.final else 0])
+
+    @property
+    def tested(self) -> list[Self]:
+        """The parts that predict images."""
+        return [self.of(name) for name in part_names(self.recipe.split) if name != FINAL]
 
 
 def find_data(given: Path | None = None) -> Path:
@@ -86,21 +127,27 @@ def find_data(given: Path | None = None) -> Path:
 
 def stages(work: Work) -> list[tuple[str, bool]]:
     """Each stage in order, and whether it is done: the plan that `--dry-run` shows."""
-    recipe = work.recipe
     plan = [
         ("data", _is_current(work, "data", _data_identity(work), work.manifest)),
         ("split", work.splits.exists()),
     ]
-    plan += [(f"teach {spec.name}", Run(work.teacher(spec.name)).is_complete()) for spec in recipe.teachers]
-    if any(spec.labels == "bank" for spec in recipe.students):
-        bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
-        done = bank is not None and bank["status"] == "complete" and bank["views"] >= recipe.soften.views
-        plan.append(("soften", done))
-    plan += [(f"distill {spec.name}", Run(work.student(spec.name)).is_complete()) for spec in recipe.students]
+    for name in part_names(work.recipe.split):
+        plan += _part_stages(work.of(name))
     plan.append(("evaluate", _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")))
     for name in work.exported:
         bundle = work.bundle(name) / "bundle.json"
         plan.append((f"export {name}", _is_current(work, f"export-{name}", _bundle_identity(work, name), bundle)))
+    return plan
+
+
+def _part_stages(work: Work) -> list[tuple[str, bool]]:
+    where = f" ({work.part})" if work.part else ""
+    plan = [(f"teach {spec.name}{where}", Run(work.teacher(spec.name)).is_complete()) for spec in work.teachers]
+    if any(spec.labels == "bank" for spec in work.students):
+        bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
+        done = bank is not None and bank["status"] == "complete" and bank["views"] >= work.recipe.soften.views
+        plan.append((f"soften{where}", done or not work.needs_bank))
+    plan += [(f"distill {spec.name}{where}", Run(work.student(spec.name)).is_complete()) for spec in work.students]
     return plan
 
 
@@ -113,28 +160,39 @@ def run_recipe(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]
         tell: told what each stage did, in a line.
 
     Raises:
-        InputError: the folder holds another recipe's work.
+        InputError: the folder holds another recipe's work, or the recipe tests what is not there.
     """
     manifest, splits = prepare(work, fabric, tell)
-    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
-    common: dict[str, Any] = {"seed": work.recipe.seed, "fabric": fabric, "cache": work.cache}
-    for teacher in work.recipe.teachers:
-        run = teach(teacher, manifest, splits, part, work.teacher(teacher.name), **common)
-        tell(_trained(run))
-    bank = None
-    if any(spec.labels == "bank" for spec in work.recipe.students):
-        bank = soften(work, manifest, part, fabric)
-        tell(f"soften: {bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
-    teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]
-    for student in work.recipe.students:
-        run = distill(
-            student, manifest, splits, part, work.student(student.name),
-            bank=bank, teachers=teachers, views=work.recipe.soften, **common,
-        )  # fmt: skip
-        tell(_trained(run))
+    for part in parts(work.recipe.split, manifest, splits):
+        _train(work.of(part.name), manifest, splits, part.roles, fabric, tell)
     if fabric.is_global_zero:
         conclude(work, manifest, tell)
     fabric.barrier()
+
+
+def _train(
+    work: Work, manifest: pd.DataFrame, splits: Splits, roles: dict[str, list[str]], fabric: lightning.Fabric,
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
+    """The teachers, the bank and the students of one part."""
+    where = f"{work.part} " if work.part else ""
+    common: dict[str, Any] = {"seed": work.recipe.seed, "fabric": fabric, "cache": work.cache}
+    for teacher in work.teachers:
+        run = teach(teacher, manifest, splits, roles, work.teacher(teacher.name), **common)
+        tell(where + _trained(run))
+    bank = None
+    if work.needs_bank or (work.bank / "bank.json").exists():
+        bank = soften(work, manifest, roles, fabric)
+        tell(f"{where}soften: {bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
+    teachers = [work.teacher(spec.name) for spec in work.teachers]
+    for student in work.students:
+        run = Run(work.student(student.name))
+        if student.labels != "bank" or bank is not None:  # else it is done, and its bank was removed
+            run = distill(
+                student, manifest, splits, roles, run.folder,
+                bank=bank, teachers=teachers, views=work.recipe.soften, **common,
+            )  # fmt: skip
+        tell(where + _trained(run))
 
 
 def prepare(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]) -> tuple[pd.DataFrame, Splits]:
@@ -220,30 +278,52 @@ def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabri
 def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) -> None:
     """The report and the bundles."""
     from dermdistill.evaluate.report import evaluate
-    from dermdistill.evaluate.sources import read_model
     from dermdistill.export.bundle import export_bundle
 
     spec, report = work.recipe.evaluate, work.report / "report.json"
     identity = _evidence_identity(work)
+    models = _predictions(work)
     if not _is_current(work, "evaluate", identity, report):
-        models = {name: read_model(folder) for name, folder in _runs(work).items()}
         evaluate(
             manifest, models, work.report, baseline=spec.baseline or work.recipe.teachers[0].name,
             replicates=spec.replicates, seed=spec.seed,
         )  # fmt: skip
         _mark(work, "evaluate", identity)
     tell(f"evaluate: {work.report / 'report.html'}")
+    crossed = work.recipe.split.scheme != "hold-out"
     for name in work.exported:
         identity = _bundle_identity(work, name)
         if not _is_current(work, f"export-{name}", identity, work.bundle(name) / "bundle.json"):
-            export_bundle(work.student(name), work.bundle(name), manifest, name=name, report=report, force=True)
+            export_bundle(
+                work.shipped.student(name), work.bundle(name), manifest, name=name, report=report, force=True,
+                out_of_fold=models[name] if crossed else None,
+            )  # fmt: skip
             _mark(work, f"export-{name}", identity)
         tell(f"export: {work.bundle(name)}")
 
 
-def _runs(work: Work) -> dict[str, Path]:
-    teachers = {spec.name: work.teacher(spec.name) for spec in work.recipe.teachers}
-    return teachers | {spec.name: work.student(spec.name) for spec in work.recipe.students}
+def _predictions(work: Work) -> "dict[str, ModelPredictions]":
+    """Each model's predictions; of several parts each image's by the model that never saw it."""
+    from dermdistill.evaluate.sources import pool, read_model
+
+    names = _names(work)
+    if work.recipe.split.scheme == "hold-out":
+        return {name: read_model(_folder(work, name)) for name in names}
+    pooled = {name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names}
+    for name, model in pooled.items():
+        path = work.report / "out-of-fold" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            model.table.to_parquet(temporary, index=False)
+    return pooled
+
+
+def _names(work: Work) -> list[str]:
+    return [spec.name for spec in work.recipe.teachers] + [spec.name for spec in work.recipe.students]
+
+
+def _folder(work: Work, name: str) -> Path:
+    return work.teacher(name) if name in {spec.name for spec in work.recipe.teachers} else work.student(name)
 
 
 def _trained(run: Run) -> str:
@@ -261,13 +341,14 @@ def _data_identity(work: Work) -> str:
 
 
 def _evidence_identity(work: Work) -> str:
-    predictions = {name: _hash_of(Run(folder).predictions) for name, folder in _runs(work).items()}
+    names = _names(work)
+    predictions = {name: [_hash_of(Run(_folder(part, name)).predictions) for part in work.tested] for name in names}
     return sha256_json([predictions, work.recipe.evaluate.model_dump(mode="json"), _hash_of(work.manifest)])
 
 
 def _bundle_identity(work: Work, name: str) -> str:
-    run = Run(work.student(name))
-    return sha256_json([_hash_of(run.model), _hash_of(run.predictions), _hash_of(work.report / "report.json")])
+    models = [_hash_of(Run(part.student(name)).predictions) for part in work.tested]
+    return sha256_json([_hash_of(Run(work.shipped.student(name)).model), models, _hash_of(work.report / "report.json")])
 
 
 def _hash_of(path: Path) -> str | None:

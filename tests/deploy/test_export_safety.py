@@ -164,7 +164,16 @@ def test_the_figures_of_a_report_stand_in_the_card(trained, tmp_path):
     figure = {"value": 0.8125, "low": 0.75, "high": 0.9}
     undefined = {"value": None, "low": None, "high": None, "reason": "no melanoma"}
     report = {
-        "models": {"tiny": {"metrics": {"auroc": figure, "ppv": undefined}}},
+        "models": {
+            "tiny": {
+                "metrics": {"auroc": figure, "ppv": undefined},
+                "realised": {"sensitivity_95": {"sensitivity": figure, "specificity": figure, "ppv": undefined}},
+                "subgroups": {
+                    "source: far": {"n": 12, "positives": 3, **figure},
+                    "sex: f": {"n": 1, "positives": 0, **undefined},
+                },
+            }
+        },
         "data": {"n": 21, "positives": 3, "manifest_sha256": "ab" * 32},
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
@@ -172,7 +181,10 @@ def test_the_figures_of_a_report_stand_in_the_card(trained, tmp_path):
     card = (out / "MODEL_CARD.md").read_text()
     assert "| auroc | 0.812 | 0.750 to 0.900 |" in card
     assert "21 held-out images with 3 melanomas" in card
-    assert "ppv" not in card
+    assert "| ppv" not in card
+    assert "| `sensitivity_95` | 0.812 [0.750, 0.900] | 0.812 [0.750, 0.900] | undefined |" in card
+    assert "| source: far | 12 | 3 | 0.812 [0.750, 0.900] |" in card
+    assert "sex: f" not in card
 
 
 def test_a_report_that_is_not_there_is_told(trained, tmp_path):

@@ -11,14 +11,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from dermdistill.classes import BINARY_CLASSES, DISCLAIMER
+from dermdistill.classes import BINARY_CLASSES, CLASSES, DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.data.manifest import manifest_hash, write_manifest
 from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.report import evaluate, interval, markdown
-from dermdistill.evaluate.sources import ModelPredictions
+from dermdistill.evaluate.sources import ModelPredictions, pool
 
 Make = Callable[..., ModelPredictions]
 
@@ -319,12 +319,48 @@ def test_images_that_the_manifest_lacks_are_named(manifest: pd.DataFrame, make_m
         evaluate(manifest[manifest["image_id"] != gone], {"m": model}, tmp_path, replicates=100)
 
 
+def _without(model: ModelPredictions, role: str) -> ModelPredictions:
+    return replace(model, table=model.table[model.table["role"] != role])
+
+
 @pytest.mark.parametrize("role", ["validation", "test"])
 def test_a_role_without_predictions(manifest: pd.DataFrame, make_model: Make, tmp_path: Path, role: str):
-    model = make_model()
-    model = replace(model, table=model.table[model.table["role"] != role])
+    models = {"m": _without(make_model(), role), "other": make_model(seed=2)}
     with pytest.raises(InputError, match=f"'m' has no predictions with the role '{role}'"):
-        evaluate(manifest, {"m": model}, tmp_path, replicates=100)
+        evaluate(manifest, models, tmp_path, replicates=100)
+
+
+def test_without_validation_images_the_judged_ones_choose_for_each_other(
+    manifest: pd.DataFrame, make_model: Make, tmp_path: Path
+):
+    models = {name: _without(make_model(strength), "validation") for name, strength in (("a", 2.0), ("b", 3.0))}
+    found = evaluate(manifest, models, tmp_path, replicates=100)
+    assert found["chosen_on"] == "cross-fitted"
+    entry = found["models"]["a"]
+    assert entry["parts"] == {}
+    # chosen with hindsight the sensitivity is at least 0.95; realised it is what other lesions' thresholds give
+    assert entry["thresholds"]["sensitivity_95"]["sensitivity"] >= 0.95
+    assert 0.8 < entry["realised"]["sensitivity_95"]["sensitivity"]["value"] < 1
+    assert entry["thresholds"]["sensitivity_95"]["n"] == found["data"]["n"]
+    html = (tmp_path / "report.html").read_text()
+    assert "Chosen on other lesions among these images" in html
+    assert evaluate(manifest, {"a": make_model()}, tmp_path, replicates=100)["chosen_on"] == "validation"
+
+
+def test_pooled_trainings_are_judged_apart_as_well(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
+    model = make_model()
+    table = model.table.assign(role="test")
+    half = table.index % 2 == 0
+    pooled = pool({"fold-0": replace(model, table=table[half]), "fold-1": replace(model, table=table[~half])})
+    assert sorted(pooled.table["image_id"]) == sorted(manifest["image_id"])
+    entry = evaluate(manifest, {"m": pooled}, tmp_path, replicates=100)["models"]["m"]
+    own = manifest[half]
+    expected = roc_auc_score(own["melanoma"], softmax(model.logits(own["image_id"]))[:, CLASSES.index("mel")])
+    assert entry["parts"]["fold-0"] == pytest.approx(expected, abs=0.01)  # the temperatures of five groups differ
+    assert set(entry["parts"]) == {"fold-0", "fold-1"}
+    binary = make_model(classes=BINARY_CLASSES)
+    with pytest.raises(InputError, match="cannot pool models with other classes"):
+        pool({"fold-0": model, "fold-1": binary})
 
 
 def test_models_and_baseline_must_be_there(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):

@@ -3,8 +3,19 @@ import pandas as pd
 import pytest
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
-from dermdistill.evaluate.thresholds import Threshold, choose, diagnosis_codes, operating_points, realised
+from dermdistill.evaluate.intervals import clusters
+from dermdistill.evaluate.thresholds import (
+    PARTS,
+    Threshold,
+    choose,
+    cross_fit,
+    diagnosis_codes,
+    operating_points,
+    realised,
+    realised_weighted,
+)
 
 # 10 melanomas at 0.50, 0.55 … 0.95; 20 others at 0.00, 0.03 … 0.57
 POSITIVES, NEGATIVES = 0.5 + 0.05 * np.arange(10), 0.03 * np.arange(20)
@@ -99,3 +110,33 @@ def test_choose_does_not_depend_on_the_order_of_two_classes(manifest, make_model
     there, back = choose(logits, ("other", "mel"), manifest), choose(logits[:, ::-1], ("mel", "other"), manifest)
     assert there.temperature == pytest.approx(back.temperature)
     assert there.thresholds["youden"].value == pytest.approx(back.thresholds["youden"].value)
+
+
+def test_no_image_chooses_its_own_threshold(manifest: pd.DataFrame, make_model):
+    model = make_model()
+    logits, cluster = model.logits(manifest["image_id"]), clusters(manifest)
+    before = cross_fit(logits, model.classes, manifest, cluster)
+    values = before.thresholds["sensitivity_95"]
+    assert len(set(values)) == PARTS
+    for lesion in np.unique(cluster):
+        assert len(set(values[cluster == lesion])) == 1
+    part = values == values[0]
+    changed = logits.copy()
+    changed[part] *= 3
+    after = cross_fit(changed, model.classes, manifest, cluster)
+    assert (after.thresholds["sensitivity_95"][part] == values[part]).all()
+    assert (after.thresholds["sensitivity_95"][~part] != values[~part]).all()
+    assert after.probabilities[~part] != pytest.approx(before.probabilities[~part])
+
+
+def test_too_few_lesions_to_divide(manifest: pd.DataFrame, make_model):
+    few = manifest[:4]
+    with pytest.raises(InputError, match="5 groups of lesions are needed, there are"):
+        cross_fit(make_model().logits(few["image_id"]), CLASSES, few, clusters(few))
+
+
+def test_each_image_may_have_a_threshold_of_its_own():
+    p, y = np.array([0.2, 0.2, 0.8, 0.8]), np.array([0, 1, 0, 1])
+    rates = realised_weighted(p, y, np.array([0.1, 0.3, 0.9, 0.5]), np.ones((1, 4)))
+    assert rates["sensitivity"] == pytest.approx([0.5])
+    assert rates["specificity"] == pytest.approx([0.5])

@@ -110,13 +110,12 @@ def teach(
 ) -> None:
     """Fine-tune a recipe's teachers."""
     from dermdistill import pipeline
-    from dermdistill.data.splits import roles
     from dermdistill.teacher.finetune import teach as teach_one
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator, devices, tensorboard)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
-    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
+    part = _only_part(work, manifest, splits)
     for spec in _chosen(work.recipe.teachers, name):
         done = teach_one(
             spec,
@@ -141,14 +140,11 @@ def soften(
 ) -> None:
     """Write the soft-label bank: every teacher's logits for every view of every training image."""
     from dermdistill import pipeline
-    from dermdistill.data.splits import roles
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
-    bank = pipeline.soften(
-        work, manifest, roles(splits, work.recipe.split.held_out, work.recipe.split.validation), fabric
-    )
+    bank = pipeline.soften(work, manifest, _only_part(work, manifest, splits), fabric)
     typer.echo(f"{bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
 
 
@@ -165,14 +161,13 @@ def distill(
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
     from dermdistill import pipeline
-    from dermdistill.data.splits import roles
     from dermdistill.softlabels.bank import read_bank
     from dermdistill.student.distill import distill as distill_one
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator, devices, tensorboard)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
-    part = roles(splits, work.recipe.split.held_out, work.recipe.split.validation)
+    part = _only_part(work, manifest, splits)
     teachers = [work.teacher(spec.name) for spec in work.recipe.teachers]
     for spec in _chosen(work.recipe.students, name):
         done = distill_one(
@@ -182,6 +177,17 @@ def distill(
             views=work.recipe.soften, seed=work.recipe.seed, fabric=fabric, cache=cache,
         )  # fmt: skip
         _tell(fabric)(pipeline._trained(done))
+
+
+def _only_part(work: Any, manifest: Any, splits: Any) -> Any:
+    from dermdistill.parts import parts
+
+    scheme = work.recipe.split.scheme
+    if scheme != "hold-out":
+        raise InputError(
+            f"this recipe has split.scheme = '{scheme}', several trainings of each model: `dermdistill run`"
+        )
+    return parts(work.recipe.split, manifest, splits)[0].roles
 
 
 def _chosen(specs: Any, name: str | None) -> Any:

@@ -13,18 +13,20 @@ from dermdistill.classes import CLASSES, DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError
 from dermdistill.evaluate import plots
-from dermdistill.evaluate.calibration import ece_if_calibrated, softmax
+from dermdistill.evaluate.calibration import ece_if_calibrated
 from dermdistill.evaluate.intervals import all_figures, clusters, difference, figure, resamples
-from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored
+from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
 from dermdistill.evaluate.sources import ModelPredictions
 from dermdistill.evaluate.subgroups import subgroups
-from dermdistill.evaluate.thresholds import Chosen, choose, diagnosis_codes, realised_weighted
+from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 FORMAT = "dermdistill-report/1"
+CROSS_FITTED = "cross-fitted"
+"""Each group of judged images has temperature and thresholds chosen by the others."""
 SHORT = {
     "auroc": "AUROC",
     "average_precision": "avg. precision",
@@ -39,7 +41,10 @@ SHORT = {
 @dataclass(frozen=True)
 class _Judged:
     chosen: Chosen
+    """By the validation images; without any, by all judged images, for use on others."""
     scored: Scored
+    thresholds: dict[str, np.ndarray]
+    """The threshold of each judged image [N], by operating point."""
 
 
 def evaluate(
@@ -54,7 +59,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge models side by side and write report.json, report.html and table.md.
 
-    Temperature and thresholds come from each model's validation rows; everything else from the rows of `role`.
+    Temperature and thresholds come from each model's validation rows; everything else from the rows of `role`. Where
+    no model has validation rows, as after cross-validation, the judged images are divided in groups and those of the
+    other groups choose for each (`cross_fit`).
 
     Args:
         manifest: all images.
@@ -77,8 +84,8 @@ def evaluate(
     if baseline not in models:
         raise InputError(f"the baseline '{baseline}' is none of the models: {', '.join(models)}")
     table = _same_images(manifest, models, role)
-    judged = {name: _judge(model, manifest, table) for name, model in models.items()}
     cluster = clusters(table)
+    judged = {name: _judge(model, manifest, table, cluster, seed) for name, model in models.items()}
     weights = resamples(cluster, replicates, seed)
     figures = {name: all_figures(part.scored, weights) for name, part in judged.items()}
     report: dict[str, Any] = {
@@ -92,6 +99,7 @@ def evaluate(
             "diagnoses": {name: int(count) for name, count in table["diagnosis"].value_counts().items()},
             "synthetic": bool((table["source"] == "synthetic").any()),
         },
+        "chosen_on": "validation" if next(iter(models.values())).ids("validation") else CROSS_FITTED,
         "bootstrap": {"kind": "lesion-clustered percentile", "replicates": replicates, "seed": seed, "level": 0.95},
         "baseline": baseline,
         "models": {
@@ -116,8 +124,9 @@ def _same_images(manifest: pd.DataFrame, models: dict[str, ModelPredictions], ro
     sets = {name: set(model.ids(role)) for name, model in models.items()}
     problems = []
     first, ids = next(iter(sets.items()))
+    chosen_elsewhere = any(model.ids("validation") for model in models.values())
     for name, model in models.items():
-        for part in dict.fromkeys((role, "validation")):
+        for part in dict.fromkeys((role, "validation") if chosen_elsewhere else (role,)):
             if not model.ids(part):
                 problems.append(f"'{name}' has no predictions with the role '{part}'")
         if not sets[name] or not ids:
@@ -138,10 +147,18 @@ def _some(names: set[str]) -> str:
     return f"{len(names)} images ({shown}{', …' if len(names) > 3 else ''})"
 
 
-def _judge(model: ModelPredictions, manifest: pd.DataFrame, table: pd.DataFrame) -> _Judged:
+def _judge(
+    model: ModelPredictions, manifest: pd.DataFrame, table: pd.DataFrame, cluster: np.ndarray, seed: int
+) -> _Judged:
     validation = manifest.set_index("image_id", drop=False).loc[model.ids("validation")]
-    chosen = choose(model.logits(validation["image_id"]), model.classes, validation)
-    probabilities = softmax(model.logits(table["image_id"]), chosen.temperature)
+    logits = model.logits(table["image_id"])
+    if len(validation):
+        chosen = choose(model.logits(validation["image_id"]), model.classes, validation)
+        applied = apply_chosen(chosen, logits)
+    else:
+        chosen = choose(logits, model.classes, table)
+        applied = cross_fit(logits, model.classes, table, cluster, seed)
+    probabilities = applied.probabilities
     melanoma = probabilities[:, model.classes.index(MELANOMA)]
     diagnosis = diagnosis_codes(table)
     return _Judged(
@@ -152,6 +169,7 @@ def _judge(model: ModelPredictions, manifest: pd.DataFrame, table: pd.DataFrame)
             probabilities.argmax(1) if model.classes == CLASSES else None,
             diagnosis if (diagnosis >= 0).any() else None,
         ),
+        applied.thresholds,
     )
 
 
@@ -172,14 +190,28 @@ def _model_entry(
         "temperature_fitted_on": chosen.fitted_on,
         "thresholds": {name: asdict(point) for name, point in chosen.thresholds.items()},
         "realised": {
-            name: _realised(scored, point.value, weights)
+            name: _realised(scored, judged.thresholds[name], weights)
             for name, point in chosen.thresholds.items()
-            if point.value is not None
+            if point.value is not None and name in judged.thresholds
         },
         "metrics": {key: _metric(key, figures[key], scored, model.classes) for key in LABELS},
         "ece_if_calibrated": ece_if_calibrated(scored.p),
+        "parts": _parts(model, table, scored),
         "subgroups": subgroups(table, scored, weights),
     }
+
+
+def _parts(model: ModelPredictions, table: pd.DataFrame, scored: Scored) -> dict[str, float | None]:
+    """The AUROC of each part of a cross-validation alone: how much one training differs from the next."""
+    if "part" not in model.table:
+        return {}
+    part = model.table.set_index("image_id")["part"].loc[table["image_id"]].to_numpy()
+    found = {}
+    for name in sorted(set(part)):
+        of = part == name
+        value = float(auroc(Scored(scored.p[of], scored.y[of], None, None), np.ones((1, int(of.sum()))))[0])
+        found[name] = value if np.isfinite(value) else None
+    return found
 
 
 def _metric(key: str, values: np.ndarray, scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -194,7 +226,7 @@ def _metric(key: str, values: np.ndarray, scored: Scored, classes: tuple[str, ..
     return {**asdict(figure(values, reason)), "n": int(of.sum()), "positives": int(scored.y[of].sum())}
 
 
-def _realised(scored: Scored, value: float, weights: np.ndarray) -> dict[str, Any]:
+def _realised(scored: Scored, value: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     reasons = {
         "sensitivity": "no melanoma among the images", "specificity": "only melanomas among the images",
         "ppv": "no image reaches the threshold", "npv": "all images reach the threshold",
@@ -211,7 +243,8 @@ def _html(report: dict[str, Any], judged: dict[str, _Judged]) -> str:
     template = environment.get_template("report.html.j2")
     drawings = plots.drawings({name: part.scored for name, part in judged.items()})
     missing = undefined_reasons(report)
-    return template.render(report=report, labels=LABELS, drawings=drawings, missing=missing)
+    crossed = report["chosen_on"] == CROSS_FITTED
+    return template.render(report=report, labels=LABELS, drawings=drawings, missing=missing, crossed=crossed)
 
 
 def interval(entry: dict[str, Any], signed: bool = False) -> str:

@@ -20,7 +20,7 @@ class ModelPredictions:
 
     classes: tuple[str, ...]
     table: pd.DataFrame
-    """Columns image_id, role, logit_<class>."""
+    """Columns image_id, role, logit_<class>; and `part`, if several trainings of the model were pooled."""
     header: dict[str, Any] = field(default_factory=dict)
     """The run's header; empty for a bare table."""
 
@@ -59,6 +59,22 @@ def read_model(path: str | Path) -> ModelPredictions:
     if problems:
         raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
     return ModelPredictions(classes, table, header)
+
+
+def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
+    """The test images of one model's several trainings, each predicted by the one that never saw it.
+
+    Args:
+        models: by the name of the part, which becomes the column `part`.
+
+    Raises:
+        InputError: the trainings have other classes.
+    """
+    first = next(iter(models.values()))
+    if any(model.classes != first.classes for model in models.values()):
+        raise InputError(f"cannot pool models with other classes: {[model.classes for model in models.values()]}")
+    tables = [model.table[model.table["role"] == "test"].assign(part=name) for name, model in models.items()]
+    return ModelPredictions(first.classes, pd.concat(tables, ignore_index=True), first.header)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -1,13 +1,19 @@
-"""Operating points: chosen on validation images, then only applied."""
+"""Operating points: chosen on some images, then only applied to others."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
+from sklearn.model_selection import StratifiedGroupKFold
 
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
+
+PARTS = 5
+"""In how many parts judged images are divided, where no others choose."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,57 @@ def choose(logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame) -
         fitted_on = "melanoma"
         temperature = fit_temperature(logits, y, positive=melanoma)
     return Chosen(temperature, fitted_on, operating_points(softmax(logits, temperature)[:, melanoma], y))
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Probabilities and thresholds of judged images, none of which chose its own."""
+
+    probabilities: np.ndarray
+    """[N, C], calibrated."""
+    thresholds: dict[str, np.ndarray]
+    """Of each operating point, the threshold of each image [N]; points that could not be chosen are left out."""
+
+
+def apply_chosen(chosen: Chosen, logits: np.ndarray) -> Applied:
+    """Calibrate the logits [N, C] of judged images with what validation images chose."""
+    values = {name: point.value for name, point in chosen.thresholds.items()}
+    thresholds = {name: np.full(len(logits), value) for name, value in values.items() if value is not None}
+    return Applied(softmax(logits, chosen.temperature), thresholds)
+
+
+def cross_fit(
+    logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame, cluster: np.ndarray, seed: int = 0
+) -> Applied:
+    """Where there are no validation images: divide the judged ones in parts, and let the others choose for each.
+
+    Args:
+        logits: [N, C], columns as in `classes`.
+        classes: the model's classes, melanoma among them.
+        images: the manifest's rows [N] of the same images.
+        cluster: [N]; images with the same number stay in one part.
+        seed: of the division.
+
+    Raises:
+        InputError: too few clusters to divide.
+    """
+    found = np.unique(cluster)
+    if len(found) < PARTS:
+        raise InputError(f"without validation images {PARTS} groups of lesions are needed, there are {len(found)}")
+    divider = StratifiedGroupKFold(PARTS, shuffle=True, random_state=seed)
+    probabilities = np.empty(logits.shape)
+    thresholds: dict[str, np.ndarray] = {}
+    melanoma = images["melanoma"].to_numpy(int)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        divided = list(divider.split(np.zeros(len(images)), melanoma, cluster))
+    for others, part in divided:
+        applied = apply_chosen(choose(logits[others], classes, images.iloc[others]), logits[part])
+        probabilities[part] = applied.probabilities
+        for name, values in applied.thresholds.items():
+            thresholds.setdefault(name, np.full(len(images), np.nan))[part] = values
+    whole = {name: values for name, values in thresholds.items() if np.isfinite(values).all()}
+    return Applied(probabilities, whole)
 
 
 def diagnosis_codes(images: pd.DataFrame) -> np.ndarray:
@@ -102,10 +159,12 @@ def realised(p: np.ndarray, y: np.ndarray, value: float) -> dict[str, float | No
     return {name: float(rate[0]) if np.isfinite(rate[0]) else None for name, rate in rates.items()}
 
 
-def realised_weighted(p: np.ndarray, y: np.ndarray, value: float, weights: np.ndarray) -> dict[str, np.ndarray]:
+def realised_weighted(
+    p: np.ndarray, y: np.ndarray, value: float | np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
     """`realised` for several weightings [R, N] of the same images, each [R]; NaN where undefined.
 
-    Predictive values depend on how frequent melanomas are among the images.
+    The threshold may be another for each image [N]. Predictive values depend on how frequent melanomas are.
     """
     positive, truth = np.asarray(p) >= value, np.asarray(y).astype(bool)
 

@@ -19,6 +19,7 @@ from dermdistill.data.preprocess import load_rgb, resize_square
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate.sources import ModelPredictions
 from dermdistill.evaluate.thresholds import operating_points
 from dermdistill.export.card import model_card, weights_licence
 from dermdistill.export.onnx import Deployed, write_onnx
@@ -41,11 +42,13 @@ def export_bundle(
     name: str | None = None,
     report: str | Path | None = None,
     force: bool = False,
+    out_of_fold: ModelPredictions | None = None,
 ) -> Path:
     """Export a finished run as a bundle.
 
-    BatchNorm is folded; temperature and thresholds are chosen on the run's validation images; the graph is compared
-    with PyTorch on random and on validation images before anything is written to `out`.
+    BatchNorm is folded; temperature and thresholds are chosen on the run's validation images, or on images that other
+    trainings of the same model did not see; the graph is compared with PyTorch on random and on such images before
+    anything is written to `out`.
 
     Args:
         run_folder: a finished teacher or student.
@@ -54,6 +57,7 @@ def export_bundle(
         name: the bundle's name, by default the run's.
         report: a report.json whose figures go into the card.
         force: replace a bundle that is there; anything else is never replaced.
+        out_of_fold: for a run without validation images, what cross-validation predicted.
 
     Raises:
         InputError: the run is not finished, the manifest is another one, `out` exists, or there is no such report.
@@ -71,7 +75,10 @@ def export_bundle(
     if manifest_hash(manifest) != header["inputs"]["manifest"]:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
     model = _load(run, header)
-    fitted = _fit_on_validation(run, header, manifest)
+    rows = out_of_fold.table if out_of_fold is not None else _validation(run)
+    if rows.empty:
+        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
+    fitted = _fit(rows, header, manifest, "validation" if out_of_fold is None else "out-of-fold")
     deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], fitted["temperature"])
     facts = _facts(name or header["name"], header, manifest, fitted, model)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +86,7 @@ def export_bundle(
         folder = Path(temporary) / out.name
         folder.mkdir()
         write_onnx(deployed, header["image_size"], folder / GRAPH, _metadata(facts))
-        pixels = _validation_pixels(run, manifest, header["image_size"])
+        pixels = _some_pixels(rows, manifest, header["image_size"])
         facts["parity"] = check_parity(deployed, folder / GRAPH, header["image_size"], pixels)
         (folder / "MODEL_CARD.md").write_text(model_card(facts, header, report), encoding="utf-8")
         (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(facts), encoding="utf-8")
@@ -125,11 +132,8 @@ def _validation(run: Run) -> pd.DataFrame:
     return table[table["role"] == "validation"]
 
 
-def _fit_on_validation(run: Run, header: dict[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
-    """Temperature and thresholds from the validation rows of the run's predictions."""
-    rows = _validation(run)
-    if rows.empty:
-        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
+def _fit(rows: pd.DataFrame, header: dict[str, Any], manifest: pd.DataFrame, chosen_on: str) -> dict[str, Any]:
+    """Temperature and thresholds from predictions of images that the networks did not see."""
     classes = tuple(header["classes"])
     table = manifest.set_index("image_id").loc[rows["image_id"]].reset_index()
     logits = rows[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
@@ -139,19 +143,19 @@ def _fit_on_validation(run: Run, header: dict[str, Any], manifest: pd.DataFrame)
     thresholds = {
         key: {
             "value": point.value, "sensitivity": point.sensitivity, "specificity": point.specificity,
-            "chosen_on": "validation", "n": point.n, "positives": point.positives,
+            "chosen_on": chosen_on, "n": point.n, "positives": point.positives,
         }
         for key, point in points.items()
         if point.value is not None
     }  # fmt: skip
     if DEFAULT_THRESHOLD not in thresholds:
-        raise InputError(f"the validation images allow no threshold '{DEFAULT_THRESHOLD}': {points}")
+        raise InputError(f"the {chosen_on} images allow no threshold '{DEFAULT_THRESHOLD}': {points}")
     return {"temperature": temperature, "thresholds": thresholds}
 
 
-def _validation_pixels(run: Run, manifest: pd.DataFrame, size: int) -> np.ndarray:
-    """Some validation images as uint8 [N, 3, S, S]."""
-    paths = manifest.set_index("image_id")["path"].loc[_validation(run)["image_id"].head(_PARITY_IMAGES)]
+def _some_pixels(rows: pd.DataFrame, manifest: pd.DataFrame, size: int) -> np.ndarray:
+    """Some of the predicted images as uint8 [N, 3, S, S]."""
+    paths = manifest.set_index("image_id")["path"].loc[rows["image_id"].head(_PARITY_IMAGES)]
     return np.stack([resize_square(load_rgb(path), size).transpose(2, 0, 1) for path in paths])
 
 

@@ -25,6 +25,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
         f"| `{name}` | {point['value']:.4f} | {_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
         for name, point in facts["thresholds"].items()
     )
+    chosen = "images of the other folds" if _crossed(facts) else "validation images"
     synthetic = (
         "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
     )
@@ -39,10 +40,10 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 - Input: one RGB dermoscopic image, resized to {entry["size"]}x{entry["size"]} px without keeping the aspect ratio.
 - Output: the probability of each class: {classes}. Probabilities are divided by a temperature of
-  {facts["temperature"]:.3f}, fitted on validation images.
+  {facts["temperature"]:.3f}, fitted on {chosen}.
 - Intended for research on model compression and dermoscopy. Not for diagnosis, triage or treatment.
 
-| threshold | melanoma probability | sensitivity on validation | specificity on validation |
+| threshold | melanoma probability | sensitivity on {chosen} | specificity on {chosen} |
 |---|---|---|---|
 {thresholds}
 
@@ -80,6 +81,10 @@ Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LI
 """
 
 
+def _crossed(facts: dict[str, Any]) -> bool:
+    return any(point["chosen_on"] == "out-of-fold" for point in facts["thresholds"].values())
+
+
 def _figures(name: str, header: dict[str, Any], report: str | Path | None) -> str:
     if report is None:
         return "No report was given when this bundle was made."
@@ -92,11 +97,39 @@ def _figures(name: str, header: dict[str, Any], report: str | Path | None) -> st
         if figure["value"] is not None:
             lines.append(f"| {metric} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |")
     of = content["data"]
+    how = ", each by a network of this recipe that never saw it" if own.get("parts") else ""
     lines.append(
-        f"\nOn {of['n']} held-out images with {of['positives']} melanomas (manifest `{of['manifest_sha256'][:16]}`); "
-        "intervals by lesion-clustered bootstrap."
+        f"\nOn {of['n']} held-out images with {of['positives']} melanomas{how} (manifest "
+        f"`{of['manifest_sha256'][:16]}`); intervals by lesion-clustered bootstrap."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_operation(own, of), "", *_subgroups(own["subgroups"])])
+
+
+def _operation(own: dict[str, Any], of: dict[str, Any]) -> list[str]:
+    """What the thresholds gave on images that did not choose them."""
+    lines = [f"| threshold | sensitivity | specificity | PPV at {_percent(of['positives'] / of['n'])} melanomas |",
+             "|---|---|---|---|"]  # fmt: skip
+    for name, rates in own["realised"].items():
+        lines.append(
+            f"| `{name}` | {' | '.join(_interval(rates[key]) for key in ('sensitivity', 'specificity', 'ppv'))} |"
+        )
+    return lines
+
+
+def _subgroups(found: dict[str, Any]) -> list[str]:
+    """The AUROC of each subgroup that has enough images."""
+    lines = ["| subgroup | images | melanomas | AUROC |", "|---|---|---|---|"]
+    for name, entry in found.items():
+        if entry["value"] is not None:
+            lines.append(f"| {name} | {entry['n']} | {entry['positives']} | {_interval(entry)} |")
+    return lines
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    value = f"{figure['value']:.3f}"
+    return value if figure["low"] is None else f"{value} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,119 @@
+"""A recipe whose every image is predicted by models that never saw it."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dermdistill.cli import app
+from dermdistill.errors import InputError
+
+RECIPE = """
+name = "crossed"
+[data]
+synthetic = { images = 120, size = 48 }
+[split]
+folds = 3
+scheme = "cross"
+tested = [0, 2]
+final = true
+[[teachers]]
+name = "teacher"
+weights = "none"
+model = "mobilenetv3_small_050"
+image_size = 32
+drop_path_rate = 0.0
+train = { epochs = 1, batch_size = 16 }
+[soften]
+views = 2
+[[students]]
+name = "taught"
+model = "repds"
+image_size = 32
+train = { epochs = 2, batch_size = 16 }
+[[students]]
+name = "alone"
+model = "repds"
+image_size = 32
+labels = "none"
+loss = { kind = "ce" }
+train = { epochs = 1, batch_size = 16 }
+[evaluate]
+replicates = 100
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cross")
+    (folder / "crossed.toml").write_text(RECIPE)
+    done = _invoke(folder)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def _invoke(work, *options, command="run"):
+    arguments = [command, str(work / "crossed.toml"), "--out", str(work / "out"), "--cache", str(work / "cache")]
+    return CliRunner().invoke(app, [*arguments, *options, "--accelerator", "cpu"], catch_exceptions=False)
+
+
+def test_each_image_of_the_tested_folds_is_predicted_by_the_model_that_never_saw_it(work):
+    folds = json.loads((work / "out" / "splits.json").read_text())["folds"]
+    table = pd.read_parquet(work / "out" / "report" / "out-of-fold" / "taught.parquet")
+    assert set(table["image_id"]) == {name for name, fold in folds.items() if fold in (0, 2)}
+    assert (table["part"] == "fold-" + table["image_id"].map(folds).astype(str)).all()
+    for fold in (0, 2):
+        alone = pd.read_parquet(work / "out" / f"fold-{fold}" / "students" / "taught" / "predictions.parquet")
+        assert set(alone["role"]) == {"test"}
+        merged = table.merge(alone, on="image_id", suffixes=("", "_alone"))
+        assert len(merged) == len(alone)
+        assert (merged["logit_mel"] == merged["logit_mel_alone"]).all()
+
+
+def test_only_what_ships_is_trained_on_all_images(work):
+    final = work / "out" / "final"
+    assert sorted(path.name for path in (final / "students").iterdir()) == ["taught"]
+    header = json.loads((final / "students" / "taught" / "run.json").read_text())
+    assert header["roles"] == {"train": 120, "validation": 0, "test": 0}
+    assert header["best_epoch"] == 1  # no validation chooses: the last of two epochs
+
+
+def test_the_bundle_is_the_final_model_with_thresholds_from_out_of_fold_predictions(work):
+    bundle = json.loads((work / "out" / "bundles" / "taught" / "bundle.json").read_text())
+    final = json.loads((work / "out" / "final" / "students" / "taught" / "run.json").read_text())
+    assert bundle["model"]["weights_sha256"] == final["model_sha256"]
+    report = json.loads((work / "out" / "report" / "report.json").read_text())
+    assert report["chosen_on"] == "cross-fitted"
+    point = bundle["thresholds"]["sensitivity_95"]
+    assert (point["chosen_on"], point["n"]) == ("out-of-fold", report["data"]["n"])
+    assert point["value"] == pytest.approx(report["models"]["taught"]["thresholds"]["sensitivity_95"]["value"])
+    assert set(report["models"]["taught"]["parts"]) == {"fold-0", "fold-2"}
+    card = (work / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
+    assert "each by a network of this recipe that never saw it" in card
+    assert "sensitivity on images of the other folds" in card
+
+
+def test_the_report_says_how_thresholds_were_chosen(work):
+    html = (work / "out" / "report" / "report.html").read_text()
+    assert "No image was seen in training by the network that judges it" in html
+    assert "Chosen on other lesions" in html
+    assert "validation images" not in html
+    assert "Parts: melanoma AUROC of each training" in html
+
+
+def test_a_second_run_does_nothing_and_a_finished_part_needs_no_bank(work):
+    assert "to do" not in _invoke(work, "--dry-run").output
+    shutil.rmtree(work / "out" / "fold-0" / "bank")
+    (work / "out" / "fold-0" / "teachers" / "teacher" / "model.safetensors").unlink()
+    assert "to do" not in _invoke(work, "--dry-run").output
+    before = (work / "out" / "report" / "report.json").stat().st_mtime_ns
+    assert _invoke(work).exit_code == 0
+    assert not (work / "out" / "fold-0" / "bank").exists()
+    assert (work / "out" / "report" / "report.json").stat().st_mtime_ns == before
+
+
+def test_commands_for_one_stage_refuse_several_parts(work):
+    with pytest.raises(InputError, match=r"split.scheme = 'cross', several trainings of each model"):
+        _invoke(work, command="teach")
