@@ -60,9 +60,9 @@ def test_it_says_where_report_bundle_and_predictions_are(shown):
 def test_it_shows_the_key_figures_and_that_they_are_of_synthetic_images(shown):
     out, output = shown
     report = json.loads((out / "report" / "report.json").read_text())
-    for name, entry in report["models"].items():
-        auroc = f"{entry['metrics']['auroc']['value']:.3f}"
-        assert any(name in line and auroc in line for line in output.splitlines()), output
+    rows = [line.split() for line in output.splitlines()]
+    assert ["model", *report["models"]] in rows
+    assert ["AUROC", *(f"{entry['metrics']['auroc']['value']:.3f}" for entry in report["models"].values())] in rows
     assert "These figures are of synthetic images" in output
 
 

@@ -18,12 +18,14 @@ def demo(
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
 ) -> None:
     """Go all the way from images to predictions in a few minutes, and say where everything is."""
+    import time
     from importlib import resources
 
     from dermdistill.cli.train import _carry_out
     from dermdistill.config import load_recipe
     from dermdistill.pipeline import Work
 
+    began = time.monotonic()
     recipe = "demo-real" if data else "demo"
     loaded = load_recipe(Path(str(resources.files("dermdistill"))) / "recipes" / f"{recipe}.toml")
     folder = out or Path("work") / recipe
@@ -31,7 +33,7 @@ def demo(
     _carry_out(work, accelerator)
     predictions = folder / "predictions.csv"
     count = _predict(work, predictions)
-    _conclude(work, predictions, count)
+    _conclude(work, predictions, count, time.monotonic() - began)
 
 
 def _predict(work: Any, out: Path) -> int:
@@ -50,7 +52,9 @@ def _predict(work: Any, out: Path) -> int:
     return len(files)
 
 
-def _conclude(work: Any, predictions: Path, count: int) -> None:
+def _conclude(work: Any, predictions: Path, count: int, seconds: float) -> None:
+    import os
+
     from rich.console import Console
 
     from dermdistill.classes import DISCLAIMER
@@ -64,4 +68,5 @@ def _conclude(work: Any, predictions: Path, count: int) -> None:
     console.print(f"report       {work.report / 'report.html'}", soft_wrap=True)
     console.print(f"bundle       {work.bundle(work.exported[0])}", soft_wrap=True)
     console.print(f"predictions  {predictions} ({count} held-out images)", soft_wrap=True)
+    console.print(f"time         {seconds / 60:.1f} minutes on {os.cpu_count()} cores", soft_wrap=True)
     console.print(DISCLAIMER)
