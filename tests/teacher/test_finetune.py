@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.classifier import ClassifierTask, class_weights, image_sets, write_predictions
@@ -14,6 +14,7 @@ from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file
 from dermdistill.run import Run
+from dermdistill.teacher.build import build_teacher
 from dermdistill.teacher.finetune import load_teacher, teach
 from dermdistill.training import make_fabric
 
@@ -159,6 +160,18 @@ def test_without_melanomas_to_validate_on_the_last_epoch_is_kept(train_teacher, 
     kept = load_file(run.model)
     assert kept.keys() == average.keys()
     assert all(torch.equal(kept[name], average[name]) for name in kept)
+
+
+def test_weights_from_a_file_are_part_of_what_a_run_is(train_teacher, tmp_path):
+    """The path alone would let other weights under the same name pass as the same run."""
+    file = tmp_path / "weights.safetensors"
+    spec = {"classes": "binary", "weights": "file", "weights_file": str(file)}
+    save_file(build_teacher(MODEL, 2, weights="none").state_dict(), file)
+    run = train_teacher("from-file", spec, epochs=1)
+    assert run.header()["inputs"]["weights"] == sha256_file(file)
+    save_file(build_teacher(MODEL, 2, weights="none").state_dict(), file)
+    with pytest.raises(InputError, match=r"holds another run: inputs differ"):
+        train_teacher("from-file", spec, epochs=1)
 
 
 def test_splits_of_another_manifest_are_refused(small, train_teacher):

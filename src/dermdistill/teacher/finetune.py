@@ -67,6 +67,9 @@ def teach(
         drop_rate=spec.drop_rate, drop_path_rate=spec.drop_path_rate,
     )  # fmt: skip
     mean, std = normalisation(model)
+    inputs = {"manifest": matching_hash(manifest, splits), "splits": splits.sha256, "bank": None}
+    if spec.weights == "file" and spec.weights_file is not None:
+        inputs["weights"] = sha256_file(spec.weights_file)
     identity = {
         "stage": "teacher",
         "name": spec.name,
@@ -77,7 +80,7 @@ def teach(
         "std": list(std),
         "seed": seed,
         "recipe": spec.model_dump(mode="json"),
-        "inputs": {"manifest": matching_hash(manifest, splits), "splits": splits.sha256, "bank": None},
+        "inputs": inputs,
         "roles": {role: len(ids) for role, ids in roles.items()},
         "data_sources": sorted(manifest["source"].unique()),
     }
