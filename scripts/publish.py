@@ -2,8 +2,9 @@
 
     python scripts/publish.py recipes/ham10000.toml --work work/ham10000 --ship lite0-cut-kd
 
-Writes results/<recipe's name>/ (recipe, report, headers and metrics of every run, training curves, log; no images),
-the table between the marks `<!-- results:NAME -->` in README.md, and, with --ship, src/dermdistill/weights/.
+Writes results/<recipe's name>/ (recipe, report, headers and metrics of every run, training curves, log; no images; of
+a cross-validation also the predictions, so that it can be gone on with), the table between the marks
+`<!-- results:NAME -->` in README.md, and, with --ship, src/dermdistill/weights/ with the training checkpoint beside it.
 """
 
 import argparse
@@ -15,11 +16,20 @@ from typing import Any
 from dermdistill.config import Recipe, load_recipe
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
+from dermdistill.parts import part_names
 from dermdistill.pipeline import Work, stages
 from dermdistill.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "src" / "dermdistill" / "weights"
+HELD_OUT = (
+    "Test images were looked at once, by the report; checkpoints, temperature and thresholds come from validation "
+    "images."
+)
+CROSSED = (
+    "Every image was predicted by a network that did not see it in training; nothing was chosen on these predictions "
+    "but temperature and thresholds, for each of five groups of lesions by the other four."
+)
 
 
 def main() -> None:
@@ -38,7 +48,7 @@ def main() -> None:
     table = (out / "table.md").read_text(encoding="utf-8")
     replace_between(ROOT / "README.md", recipe.name, table + f"\nMore: [results/{recipe.name}](results/{recipe.name}).")
     if given.ship:
-        ship(work.bundle(given.ship), given.ship)
+        ship(work, given.ship)
     print(f"{out} written" + (f", {given.ship} shipped" if given.ship else ""))
 
 
@@ -50,13 +60,12 @@ def publish(work: Work, recipe_path: Path, out: Path) -> None:
     for name in ("report.json", "report.html", "table.md"):
         shutil.copyfile(work.report / name, out / name)
     shutil.copyfile(work.folder / "log.txt", out / "log.txt")
-    runs = {name: Run(folder) for name, folder in run_folders(work).items()}
+    runs = run_folders(work)
+    kept = {"run.json", "metrics.jsonl"} | ({"predictions.parquet"} if crossed(work.recipe) else set())
     for name, run in runs.items():
-        shutil.copytree(
-            run.folder, out / "runs" / name, ignore=lambda _, names: set(names) - {"run.json", "metrics.jsonl"}
-        )
-    if (work.bank / "bank.json").exists():
-        bank = read_json(work.bank / "bank.json")
+        shutil.copytree(run.folder, out / "runs" / name, ignore=lambda _, names: set(names) - kept)
+    if (work.shipped.bank / "bank.json").exists():
+        bank = read_json(work.shipped.bank / "bank.json")
         write_json(out / "bank.json", {**bank, "images": len(bank["images"]), "shards": len(bank["shards"])})
     splits = read_json(work.splits)
     write_json(out / "splits.json", {**splits, "folds": len(splits["folds"])})
@@ -64,26 +73,38 @@ def publish(work: Work, recipe_path: Path, out: Path) -> None:
     write_text(out / "README.md", readme(work.recipe, recipe_path, read_json(out / "report.json"), runs))
 
 
-def run_folders(work: Work) -> dict[str, Path]:
-    teachers = {spec.name: work.teacher(spec.name) for spec in work.recipe.teachers}
-    return teachers | {spec.name: work.student(spec.name) for spec in work.recipe.students}
+def crossed(recipe: Recipe) -> bool:
+    return recipe.split.scheme != "hold-out"
+
+
+def run_folders(work: Work) -> dict[str, Run]:
+    """Every run by its name, with its part's where there are several."""
+    found = {}
+    for name in part_names(work.recipe.split):
+        part = work.of(name)
+        folders = [part.teacher(spec.name) for spec in part.teachers]
+        folders += [part.student(spec.name) for spec in part.students]
+        found |= {str(folder.relative_to(work.folder)) if name else folder.name: Run(folder) for folder in folders}
+    return found
 
 
 def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
-    """Validation melanoma AUROC against training time, as SVG."""
+    """Validation melanoma AUROC, or without validation images the loss, against training time, as SVG."""
     import io
 
     import matplotlib
     from matplotlib.figure import Figure
 
+    validated = all(line["auroc"] is not None for lines in metrics.values() for line in lines)
+    key, label = ("auroc", "melanoma AUROC on validation") if validated else ("loss", "training loss")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill"}):
         figure = Figure(figsize=(7, 4.2))
         axes = figure.subplots()
         for name, lines in metrics.items():
-            axes.plot(
-                [line["seconds"] / 60 for line in lines], [line["auroc"] for line in lines], "o-", ms=3, label=name
-            )
-        axes.set(xlabel="training time in minutes", ylabel="melanoma AUROC on validation")
+            axes.plot([line["seconds"] / 60 for line in lines], [line[key] for line in lines], "o-", ms=3, label=name)
+        axes.set(xlabel="training time in minutes", ylabel=label)
+        if not validated:
+            axes.set_yscale("log")
         axes.grid(color="#e2e8f0")
         axes.legend(frameon=False)
         text = io.StringIO()
@@ -91,12 +112,16 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
     return text.getvalue()
 
 
+def auroc(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
+
+
 def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict[str, Run]) -> str:
     """What was run, on what, how to run it again, and the table."""
     headers = {name: run.header() for name, run in runs.items()}
     rows = "\n".join(
         f"| {name} | {header['image_size']} px | {header['recipe']['train']['epochs']} | {header['seed']} "
-        f"| {header['best_epoch'] + 1} | {header['best_auroc']:.4f} | {header['training_seconds'] / 60:.0f} |"
+        f"| {header['best_epoch'] + 1} | {auroc(header['best_auroc'])} | {header['training_seconds'] / 60:.0f} |"
         for name, header in headers.items()
     )
     inputs = next(iter(headers.values()))["inputs"]
@@ -116,7 +141,7 @@ def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict
 - Tested on: {sources}. All data:
   SHA-256 of the manifest `{inputs["manifest"]}`, of the splits `{inputs["splits"]}`.
 - Hardware: {hardware}. {", ".join(f"{name} {version}" for name, version in versions.items())}.
-- Test images were looked at once, by the report; checkpoints, temperature and thresholds come from validation images.
+- {CROSSED if crossed(recipe) else HELD_OUT}
 - One seed for each model: the intervals show what other test lesions would change, not what another seed would.
 
 ## On the test images
@@ -126,14 +151,14 @@ The whole report: [report.html](report.html), [report.json](report.json).
 
 ## Training
 
-| model | image | epochs | seed | best epoch | validation AUROC | minutes |
+| model | image | epochs | seed | epoch kept | validation AUROC | minutes |
 |---|---|---|---|---|---|---|
 {rows}
 
-![Validation AUROC against training time](curves.svg)
+![Training curves](curves.svg)
 
 Files: [recipe.toml](recipe.toml), [log.txt](log.txt), [splits.json](splits.json) (rule and hash), `runs/` (each run's
-header and its metrics of every epoch).
+header and its metrics of every epoch{", and what it predicted" if crossed(recipe) else ""}).
 """
 
 
@@ -148,10 +173,11 @@ def replace_between(path: Path, name: str, text: str) -> None:
     write_text(path, before + start + text + "\n" + end + rest.split(end, 1)[1])
 
 
-def ship(bundle: Path, name: str) -> None:
-    """Make a bundle the one that `dermdistill predict` uses by default."""
+def ship(work: Work, name: str) -> None:
+    """Make a student's bundle the one that `dermdistill predict` uses by default."""
     shutil.rmtree(WEIGHTS / name, ignore_errors=True)
-    shutil.copytree(bundle, WEIGHTS / name)
+    shutil.copytree(work.bundle(name), WEIGHTS / name)
+    shutil.copyfile(Run(work.shipped.student(name)).weights(), WEIGHTS / name / "model.safetensors")
     write_text(WEIGHTS / "DEFAULT", name + "\n")
 
 
