@@ -104,6 +104,29 @@ def test_the_lock_file_holds_what_pyproject_asks_for():
         assert (name, bound) in specifiers, f"uv.lock was made from another bound than {requirement}"
 
 
+def test_what_people_expect_of_a_repository_is_there():
+    def text(name: str) -> str:
+        return (ROOT / name).read_text(encoding="utf-8")
+
+    assert "Apache License" in text("LICENSE")
+    assert project()["project"]["license"] == "Apache-2.0"
+    assert project()["project"]["requires-python"] == ">=3.11"
+    assert "doi: 10.1016/j.compbiomed.2022.105581" in text("CITATION.cff")
+    for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "uv.lock"):
+        assert text(name).strip(), name
+    lock = tomllib.loads(text("uv.lock"))
+    (ruff,) = [package["version"] for package in lock["package"] if package["name"] == "ruff"]
+    assert f"ruff-pre-commit\n    rev: v{ruff}\n" in text(".pre-commit-config.yaml"), "pre-commit has another ruff"
+
+
+def test_ci_runs_every_check():
+    """Lint, types, tests, the wheel, and a bare install of it that predicts."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for step in ("make lint", "make types", "make test", "build_wheel", "install_wheel", ".ci/smoke.py"):
+        assert re.search(rf'^run "[^"]+" .*{re.escape(step)}$', script, re.MULTILINE), step
+    assert "set -euo pipefail" in script
+
+
 def test_the_versions_agree():
     version = project()["project"]["version"]
     assert f'__version__ = "{version}"' in (SOURCE / "__init__.py").read_text(encoding="utf-8")
