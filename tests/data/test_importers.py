@@ -277,6 +277,22 @@ def test_sources_are_combined(dataset):
         combine([one, import_dataset(other)])
 
 
+def test_an_image_of_two_sources_keeps_its_diagnosis_and_a_disputed_one_is_set_aside(dataset):
+    """ISIC 2016 knows benign or malignant alone, HAM10000 the diagnosis; on c they contradict each other."""
+    first = dataset("abc", "one", ISBI2016_ISIC_Part3_Training_GroundTruth="a,benign\nb,malignant\nc,malignant\n")
+    table = "lesion_id,image_id,dx\nL1,a,bkl\nL2,b,mel\nL3,c,nv\n"
+    results = [import_dataset(first), import_dataset(dataset("abc", "two", HAM10000_metadata=table))]
+    for order in (results, results[::-1]):
+        both = combine(order)
+        assert _diagnoses(both) == {"a": "bkl", "b": "mel"}
+        assert both.manifest["source"].unique().tolist() == ["ham10000"]
+        assert both.dropped == {"in two sources": 2}
+        ((name, reason),) = both.set_aside
+        assert name == "c"
+        assert reason.startswith("melanoma in one source, not in another: ")
+        assert {"ham10000", "isic2016"} == set(reason.split(": ")[1].split(", "))
+
+
 def test_a_folder_without_a_layout_is_refused(tmp_path):
     with pytest.raises(InputError, match="none of the known layouts"):
         detect(tmp_path)

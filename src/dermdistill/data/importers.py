@@ -204,17 +204,27 @@ def _tidied(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine(results: Sequence[ImportResult]) -> ImportResult:
-    """One manifest out of several; an image that two sources hold (same id, same bytes) is kept once, counted.
+    """One manifest out of several.
+
+    An image that several sources hold (same id, same bytes) is kept once, counted; with a source that knows its
+    diagnosis if one does. If they disagree on whether it is a melanoma, it is set aside.
 
     Raises:
         InputError: the same id stands for different images.
     """
     table = pd.concat([result.manifest for result in results], ignore_index=True)
-    same = table.duplicated(["image_id", "sha256"])
-    dropped = dict(Counter(dict[str, int]()))
+    set_aside = [line for result in results for line in result.set_aside]
+    dropped: Counter[str] = Counter()
     for result in results:
-        for reason, count in result.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+        dropped.update(result.dropped)
+    image = ["image_id", "sha256"]
+    disputed = table.groupby(image)["melanoma"].transform("nunique") > 1
+    set_aside += [
+        (str(name), f"melanoma in one source, not in another: {', '.join(where)}")
+        for name, where in table[disputed].groupby("image_id")["source"].unique().items()
+    ]
+    table = table[~disputed].sort_values("diagnosis", key=lambda words: words.isna(), kind="stable")
+    same = table.duplicated(image)
     if same.any():
         dropped["in two sources"] = int(same.sum())
         table = table[~same]
@@ -223,4 +233,4 @@ def combine(results: Sequence[ImportResult]) -> ImportResult:
         raise InputError(
             f"{len(clashing)} image ids stand for different images in different sources, e.g. {', '.join(clashing[:5])}"
         )
-    return ImportResult(validate(table), [line for result in results for line in result.set_aside], dropped)
+    return ImportResult(validate(table), set_aside, dict(dropped))
