@@ -78,6 +78,17 @@ def test_the_command_lists_what_it_sets_aside_and_says_so_by_its_exit_code(tmp_p
     assert clean.exit_code == 0, clean.output
 
 
+def test_the_command_lists_what_it_keeps_with_a_warning(tmp_path, picture, manifest_of):
+    for number in range(3):
+        picture(number).save(tmp_path / f"{number}.png", format="JPEG" if number else "PNG")
+    write_manifest(manifest_of(sorted(tmp_path.glob("*.png"))), tmp_path / "m.csv")
+    run = CliRunner().invoke(app, ["data", "check", str(tmp_path / "m.csv")])
+    assert run.exit_code == 0, run.output
+    assert "2 wrong_extension (kept, but look at them)" in run.output
+    listed = pd.read_csv(tmp_path / "set_aside.warnings.csv", dtype=str)
+    assert listed[["image_id", "reason"]].to_numpy().tolist() == [["1", "wrong_extension"], ["2", "wrong_extension"]]
+
+
 def test_ids_used_twice_are_set_aside_and_the_rest_goes_on(tmp_path, picture, manifest_of):
     for number in range(4):
         picture(number).save(tmp_path / f"{number}.png")

@@ -50,6 +50,11 @@ def check(
     for table, what in ((report.set_aside, "set aside"), (report.warnings, "kept, but look at them")):
         for reason, count in table["reason"].value_counts().items():
             typer.echo(f"{count} {reason} ({what}), e.g. {table.loc[table['reason'] == reason, 'message'].iloc[0]}")
+    odd = listed.with_name(f"{listed.stem}.warnings.csv")
+    odd.unlink(missing_ok=True)  # of an earlier check
+    if len(report.warnings):
+        _write_table(report.warnings.to_dict("records"), odd)
+        typer.echo(f"{len(report.warnings)} to look at, listed in {odd}")
     typer.echo(f"{len(report.manifest)} images are good, {len(report.set_aside)} set aside in {listed}")
     if out is not None:
         write_manifest(report.manifest, out)
