@@ -44,6 +44,27 @@ def test_the_rows_can_be_listed_without_running_them(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_clock_runs_alone_and_its_ratios_are_printed(tmp_path):
+    recipe = tmp_path / "clock.toml"
+    recipe.write_text(
+        'name = "clock"\nimage_size = 32\nweights = "none"\nsynthetic = true\nstudents = ["mobilenet", "dsnet"]\n'
+        "timing = { images = 8, batch_size = 4, repeats = 1 }\n"
+        "pool = { train_benign = 6, train_malignant = 6, test_benign = 2, test_malignant = 2 }\n"
+    )
+    done = _call("--recipe", recipe, "--clock-only", "--out", tmp_path / "out", "--accelerator", "cpu")
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "out" / "runs").exists()
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["timing"]["systems"]
+    text = (tmp_path / "out" / "report.md").read_text().split("## Prediction times")[1]
+    cells = [cell.strip() for line in text.splitlines() if line.startswith("| mobilenet ") for cell in line.split("|")]
+    mine = found["mobilenet"]
+    assert cells[2:4] == ["5.14", "2.00"], "published: 5.14 s, twice DSNet's 2.57 s"
+    assert cells[4:8] == [
+        f"{mine['forward_seconds']:.2f}", f"{mine['forward_ratio']:.2f}",
+        f"{mine['with_decoding_seconds']:.2f}", f"{mine['with_decoding_ratio']:.2f}",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
@@ -54,6 +75,9 @@ def test_the_rows_can_be_listed_without_running_them(tmp_path):
         (["--row", "nobody"], "no row is called nobody"),
         (["--budget", "full"], r"--data is needed: the folder of the paper's four \.npy arrays"),
         (["--teacher", "nobody"], "no systems are called"),
+        (["--clock-only", "--table", "2"], "--clock-only times every system and trains no row"),
+        (["--image-size", 64], "images of 64 px are too small: Inception-v3 needs at least 75 px"),
+        (["--row", "dsnet-distilled", "--image-size", 24], "24 px are too small: ResNet-50 needs at least 32 px"),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path, arguments, match):

@@ -33,6 +33,7 @@ def khan2022(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")] = None,
     images: Annotated[int | None, typer.Option(min=8, help="At most so many images, training and test.")] = None,
     timing_images: Annotated[int | None, typer.Option(min=1, help="Images of the prediction clock.")] = None,
+    clock_only: Annotated[bool, typer.Option("--clock-only", help="Only time prediction; train nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Study folder; by default work/khan2022-<budget>.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
@@ -50,25 +51,30 @@ def khan2022(
         "images": images, "timing_images": timing_images,
     }  # fmt: skip
     folder = out or Path("work") / f"khan2022-{budget if recipe is None else recipe.stem}"
-    _carry_out(budget, recipe, changes, folder, data, cache, accelerator, table, row, protocol, list_rows)
+    if clock_only and (table or row):
+        raise InputError("--clock-only times every system and trains no row: leave --table and --row out")
+    timed = clock_only or ("2" in (table or _TABLES) and not row)
+    tables = [] if clock_only else list(table or _TABLES)
+    _carry_out(budget, recipe, changes, folder, data, cache, accelerator, tables, row or [], protocol, timed, list_rows)
 
 
 def _carry_out(
     budget: Any, recipe: Path | None, changes: dict[str, Any], folder: Path, data: Path | None, cache: Path | None,
-    accelerator: str, tables: list[str] | None, names: list[str] | None, protocol: Any, list_rows: bool,
+    accelerator: str, tables: Any, names: list[str], protocol: Any, timed: bool, list_rows: bool,
 ) -> None:  # fmt: skip
     import logging
     import warnings
 
-    from dermdistill.paper.recipe import TABLES, changed, named_rows, settings_of
-    from dermdistill.paper.reproduce import open_study, reproduce, show_rows
+    from dermdistill.paper.recipe import changed, named_rows, settings_of
+    from dermdistill.paper.reproduce import open_study, reproduce, require_sizes, show_rows
     from dermdistill.training import make_fabric
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
     settings = changed(settings_of(budget, recipe), **changes)
-    chosen: Any = tables or list(TABLES)
-    rows = named_rows(names or [], chosen, settings, protocol)
+    rows = named_rows(names, tables, settings, protocol)
+    if not list_rows:
+        require_sizes(settings, rows, timed)
     fabric = make_fabric(accelerator)
     fabric.launch()
     study = open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
@@ -76,7 +82,7 @@ def _carry_out(
         show_rows(study, rows)
         return
     try:
-        reproduce(study, rows, timed="2" in chosen and not names)
+        reproduce(study, rows, timed)
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on where it was", err=True)
         raise typer.Exit(130) from None

@@ -13,6 +13,7 @@ from dermdistill.paper.recipe import Row, Settings
 from dermdistill.paper.report import write_report
 from dermdistill.paper.study import Study, run_row
 from dermdistill.paper.synthetic import generate_quadruple
+from dermdistill.paper.systems import spec_of
 from dermdistill.paper.timing import measure_timing
 
 
@@ -43,6 +44,26 @@ def open_study(
     return Study(settings, pool, folder, fabric, tell)
 
 
+def require_sizes(settings: Settings, rows: list[Row], timed: bool) -> None:
+    """Refuse images that are too small for a network of the study, before hours are spent on the others.
+
+    Raises:
+        InputError: names the networks and their smallest images.
+    """
+    needed = {row.system for row in rows} | {settings.teacher for row in rows if row.distilled}
+    needed |= set(settings.students if timed else ())
+    small = [
+        f"{spec.title} needs at least {spec.smallest} px"
+        for spec in map(spec_of, sorted(needed))
+        if settings.image_size < spec.smallest
+    ]
+    if small:
+        raise InputError(
+            f"images of {settings.image_size} px are too small: {', '.join(small)}; give --image-size, or choose other "
+            "rows with --table and --row"
+        )
+
+
 def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
     """Carry out the rows with all their seeds, time the systems if wanted, and write the report.
 
@@ -51,7 +72,7 @@ def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
 
     Args:
         study: pool, settings, folder.
-        rows: what is to be done.
+        rows: what is to be done; none for the clock alone.
         timed: whether the prediction clock is to run.
     """
     seeds = study.settings.seeds
