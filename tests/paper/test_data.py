@@ -1,5 +1,5 @@
-import resource
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -81,23 +81,41 @@ def test_images_are_scaled_and_floats_are_told_apart():
     assert as_uint8(np.array([[[0.0, 255.0, 64.4]]])).tolist() == [[[0, 255, 64]]]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
-def test_arrays_of_the_published_size_stay_on_disk(tmp_path):
-    """2.1 GB of pixels; reading some of them must not bring all into memory."""
-    counts = {"benign_train": 3500, "malign_train": 3496, "benign_test": 1500, "malign_test": 1500}
-    arrays = []
+def _sparse(folder, counts):
+    """Arrays of 224 px that hold zeros; where the file system knows holes, they take no disk."""
     for name, count in counts.items():
-        path = tmp_path / f"{name}.npy"
-        shape = (count, 224, 224, 3)
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)  # sparse: takes no disk
-        arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pixels = ArrayPixels(tuple(arrays), 224)
+        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, 224, 224, 3))
+
+
+@pytest.fixture
+def peak():
+    """Tells the most bytes that Python and NumPy have held since the test began; memory-mapped pages are none."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="would fill 1.5 GB of disk there")
+def test_arrays_of_the_published_size_stay_on_disk(tmp_path, peak):
+    """1.5 GB of pixels; reading some of them must not bring all into memory."""
+    counts = {"benign_train": 3500, "malign_train": 3496, "benign_test": 1500, "malign_test": 1500}
+    _sparse(tmp_path, counts)
+    arrays = tuple(np.load(tmp_path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in counts)
+    pixels = ArrayPixels(arrays, 224)
     for start in range(0, 9996, 500):
         assert pixels.read(np.arange(start, min(start + 8, 9996))).shape[1:] == (3, 224, 224)
     assert pixels.read(np.array([9995])).sum() == 0
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
-    assert grown < 300e6
+    assert peak() < 10e6
+
+
+def test_opening_a_quadruple_and_reading_all_of_it_holds_a_batch_at_a_time(tmp_path, peak):
+    """48 MB of pixels: opening hashes every image, an epoch reads every image, and neither keeps them."""
+    _sparse(tmp_path, {"benign_train": 120, "malign_train": 120, "benign_test": 40, "malign_test": 40})
+    pool = open_pool(tmp_path, 224, TINY)
+    assert len(pool) == 320
+    for start in range(0, 320, 16):
+        pool.pixels.read(np.arange(start, start + 16))
+    assert peak() < 10e6
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Rows end to end on tiny images: what is shared, what is skipped, what goes on after a kill, what is told."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -232,11 +233,34 @@ def test_the_report_has_the_published_number_beside_ours(done):
     assert choice["gain"] >= 0
     assert report["choices"]["temperature"]["as-published"] is None
     html = (study.folder / "report.html").read_text()
+    assert_artefacts(html, study.result(_row("corrected"), 0))
+    (line,) = [line for line in text.splitlines() if line.startswith("| dsnet-distilled ")]
+    found = study.result(_row("corrected"), 0)
+    size = f"| {found['parameters']:,} | {found['macs'] / 1e6:,.0f} | {found['fp32_bytes'] / 1e6:.1f} |"
+    assert line.endswith(size)
     assert html == page(report)
     assert html.count("<details>") == html.count("accuracy and loss by epoch</title>") > 4
     assert "SYNTHETIC" not in html
     report["data"]["synthetic"] = True
     assert "SYNTHETIC IMAGES" in page(report)
+
+
+def assert_artefacts(html, found):
+    """What the paper shows of a run stands in the page: report by class, confusion, AUROC, seconds, curves, ROC."""
+    (part,) = [part for part in html.split("<details>") if "Ablation: corrected:" in part]
+    for number, (name, figures) in enumerate(found["test"]["report"].items()):
+        row = part.split(f"<td>{name}</td>")[1].split("</tr>")[0]
+        told_of = [f"{figures[key]:.3f}" if figures[key] is not None else "undefined"
+                   for key in ("precision", "recall", "f1-score")]  # fmt: skip
+        cells = [*told_of, int(figures["support"]), *found["test"]["confusion"][number]]
+        assert re.findall(r"<td>(.*?)</td>", row) == [str(cell) for cell in cells]
+    assert f"AUROC {found['test']['auroc']['value']:.3f}" in part
+    assert f"training {found['training_seconds']:.0f} s" in part
+    for series in ("training", "validation"):
+        assert part.count(f"<title>{series}</title>") == 2, "accuracy and loss"
+    rocs = html.split("<h2>ROC curves</h2>")[1].split("<h2>")[0]
+    assert "<title>Ablation: ROC curves</title>" in rocs
+    assert "<title>as-published</title>" in rocs
 
 
 def test_every_system_is_timed_on_the_same_images_in_one_run(make_pool, tmp_path):

@@ -4,6 +4,7 @@ from torch import nn
 
 from dermdistill.errors import InputError
 from dermdistill.paper.published import TABLE_2
+from dermdistill.paper.recipe import SMOKE
 from dermdistill.paper.systems import (
     abstract,
     build_system,
@@ -75,6 +76,16 @@ def test_what_cannot_be_built_is_refused():
         build_system("vgg19")
     with pytest.raises(InputError, match="Inception-v3 needs images of at least 75 px, got 64"):
         build_system("inceptionv3", image_size=64)
+
+
+@pytest.mark.parametrize("name", SMOKE.students)
+def test_every_system_takes_a_step_on_images_of_the_smoke_budget(name):
+    """Without storage: the shapes of a forward and a backward pass, and nothing computed."""
+    model = abstract(name, SMOKE.image_size)
+    outputs = model(torch.empty(2, 3, SMOKE.image_size, SMOKE.image_size, device="meta"))
+    assert outputs.shape == (2, 2)
+    outputs.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_images_enter_as_the_network_expects():
