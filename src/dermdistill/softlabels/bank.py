@@ -68,9 +68,12 @@ def write_bank(
         batch_size: images a forward pass.
 
     Raises:
-        InputError: the folder holds a bank of other teachers, images, classes or another spec.
+        InputError: the folder holds a bank of other teachers, images, classes or another spec, or the teachers
+            do not have the same images.
     """
     folder = Path(folder)
+    if any(part.sha256s != images[0].sha256s for part in images):
+        raise InputError("a teacher read other images than the first one; run `dermdistill data check` first")
     header = _header(bank, headers, images[0], manifest_sha256)
     state = _open(folder, header, bank.views)
     blocks = [np.arange(start, min(start + BLOCK, len(images[0]))) for start in range(0, len(images[0]), BLOCK)]
