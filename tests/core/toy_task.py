@@ -13,6 +13,12 @@ def net():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
 
 
+def smooth_net():
+    """Without BatchNorm and dropout: half a batch gives half of the whole batch's gradient."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
 class Toy:
     size = 64
 
