@@ -167,6 +167,30 @@ def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_studen
     assert runs["online"].header()["inputs"]["teachers"] == hashes
 
 
+@pytest.mark.parametrize("labels", ["bank", "online"])
+def test_a_student_cut_off_in_mid_epoch_ends_with_the_same_weights(train_student, monkeypatch, labels):
+    """With all of the real task in it: views, soft labels, drawn classes, dropout."""
+    options = {"checkpoint_seconds": 0, "balance": "sampler"}
+    whole = train_student(f"whole-{labels}", {"labels": labels}, **options)
+    real, made = ClassifierTask.batch, []
+
+    def cut(self, *arguments):
+        made.append(1)
+        if len(made) == 4:  # of six, the second of an epoch
+            raise RuntimeError("cut")
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierTask, "batch", cut)
+        with pytest.raises(RuntimeError, match="cut"):
+            train_student(f"cut-{labels}", {"labels": labels}, **options)
+    resumed = train_student(f"cut-{labels}", {"labels": labels}, **options)
+    assert len(made) == 4
+    assert _losses(whole) == _losses(resumed)
+    assert _difference(whole, resumed) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(whole.predictions), pd.read_parquet(resumed.predictions))
+
+
 def test_with_and_without_soft_labels_the_same_views_are_shown(train_student, monkeypatch):
     real, shown = ClassifierTask.batch, []
     monkeypatch.setattr(

@@ -14,6 +14,8 @@ from dermdistill.student.losses import LossSpec, make_loss
 from dermdistill.teacher.frozen import FrozenTeacher
 
 SOFT = ("kd", "mse", "dkd", "dist")
+FORMS = [*((kind, False) for kind in SOFT), ("kd", True), ("dkd", True)]
+"""Each loss after a teacher, and whether the logits are standardised."""
 LABELS = torch.tensor([0, 3, 6, 1, 2])
 
 
@@ -135,6 +137,13 @@ def test_dist_agrees_with_its_definition(temperature):
     assert got.item() == pytest.approx((1.5 * between + 0.5 * within) * temperature**2, rel=1e-5)
 
 
+def test_standardised_distillation_by_hand():
+    # the z-scores of two classes are -1 and 1: log p - log q is 2 and -2, p is (1 + tanh 1)/2 and (1 - tanh 1)/2
+    loss = make_loss(LossSpec(kind="kd", alpha=0, temperature=1.0, standardise=True))
+    student, teacher = torch.tensor([[0.0, 5.0]]), torch.tensor([[3.0, 1.0]])
+    assert loss(student, teacher, torch.tensor([0])).item() == pytest.approx(2 * math.tanh(1), rel=1e-5)
+
+
 def test_standardised_distillation_ignores_shift_and_scale_of_both():
     loss = make_loss(LossSpec(kind="kd", alpha=0, temperature=2.0, standardise=True))
     student, teacher = logits(0), logits(1)
@@ -145,10 +154,10 @@ def test_standardised_distillation_ignores_shift_and_scale_of_both():
 # Floors
 
 
-@pytest.mark.parametrize("kind", SOFT)
+@pytest.mark.parametrize(("kind", "standardise"), FORMS)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_zero_where_the_student_equals_the_teacher(kind, temperature):
-    loss = make_loss(LossSpec(kind=kind, alpha=0, temperature=temperature))
+def test_zero_where_the_student_equals_the_teacher(kind, standardise, temperature):
+    loss = make_loss(LossSpec(kind=kind, alpha=0, temperature=temperature, standardise=standardise))
     student = logits(0).requires_grad_()
     value = loss(student, logits(0), LABELS)
     value.backward()
@@ -181,6 +190,13 @@ def test_gradients_keep_their_scale_under_temperature(kind):
     assert gradient(kind, 100.0) == pytest.approx(gradient(kind, 20.0), rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["kd", "dkd"])
+def test_standardised_gradients_keep_their_scale_under_temperature(kind):
+    """Z-scores are of size one, so that T must be larger than for small logits before T² is all there is."""
+    assert gradient(kind, 100.0, True) == pytest.approx(gradient(kind, 20.0, True), rel=0.1)
+    assert gradient(kind, 1000.0, True) == pytest.approx(gradient(kind, 100.0, True), rel=0.02)
+
+
 def test_hot_distillation_is_logit_matching():
     """Hinton et al., section 2.1: at high T the gradient is that of the centred squared difference."""
     student, teacher = logits(0).requires_grad_(), logits(1)
@@ -202,7 +218,7 @@ def test_gradients_are_those_of_the_value(kind):
     assert torch.autograd.gradcheck(lambda student: loss(student, teacher, LABELS), logits(0).requires_grad_())
 
 
-@pytest.mark.parametrize(("kind", "standardise"), [*((kind, False) for kind in SOFT), ("kd", True), ("dkd", True)])
+@pytest.mark.parametrize(("kind", "standardise"), FORMS)
 def test_extreme_logits_give_finite_values_and_gradients(kind, standardise):
     loss = make_loss(LossSpec(kind=kind, alpha=0.5, temperature=1.0, standardise=standardise))
     sure = torch.nn.functional.one_hot(LABELS, 7).float() * 200
@@ -221,8 +237,8 @@ def test_nothing_flows_into_the_teachers_logits(kind):
     assert teacher.grad is None
 
 
-@pytest.mark.parametrize("kind", SOFT)
-def test_a_training_step_leaves_the_teacher_unchanged(kind):
+@pytest.mark.parametrize(("kind", "standardise"), FORMS)
+def test_a_training_step_leaves_the_teacher_unchanged(kind, standardise):
     def network():
         return nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7)
@@ -234,7 +250,8 @@ def test_a_training_step_leaves_the_teacher_unchanged(kind):
     start = copy.deepcopy(student.state_dict())
     optimizer = torch.optim.AdamW([*student.parameters(), *teacher.parameters()], lr=0.1)
     images = torch.rand(5, 3, 8, 8)
-    make_loss(LossSpec(kind=kind, alpha=0.1))(student(images), teacher(images), LABELS).backward()
+    loss = make_loss(LossSpec(kind=kind, alpha=0.1, standardise=standardise))
+    loss(student(images), teacher(images), LABELS).backward()
     optimizer.step()
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
     assert not torch.equal(start["0.weight"], student.state_dict()["0.weight"])

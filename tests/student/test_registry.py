@@ -7,7 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
+from dermdistill.cli import app
 from dermdistill.cost import count, fuse
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.student.registry import BUDGET, build, check_budget, names, spec, table
@@ -158,3 +160,13 @@ def test_folding_that_changes_the_output_is_refused():
 
 def test_models_bound_to_an_image_size_are_counted():
     assert count(build("timm:test_vit", 7, image_size=64), 64).macs > 1e6
+
+
+def test_the_command_lists_every_student_with_its_cost():
+    run = CliRunner().invoke(app, ["students"], env={"COLUMNS": "200"})
+    assert run.exit_code == 0, run.output
+    for known, cost in table():
+        (line,) = [line for line in run.stdout.splitlines() if f" {known.name} " in line]
+        assert f"{cost.parameters:,}" in line
+        assert f"{cost.macs / 1e6:.1f}" in line
+        assert " yes " in line
