@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -65,6 +65,8 @@ class DataSpec(_Strict):
     """Where the images come from."""
 
     sources: tuple[SourceSpec, ...] = ()
+    manifest: str | None = None
+    """Instead of sources: a manifest, taken as it is; run `data check` and `data duplicates` on it first."""
     synthetic: SyntheticSpec | None = None
     drop_unknown: bool = False
     limit: int | None = Field(None, ge=50)
@@ -72,8 +74,10 @@ class DataSpec(_Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if bool(self.sources) == bool(self.synthetic):
-            raise ValueError("give either [[data.sources]] or [data.synthetic]")
+        if sum(map(bool, (self.sources, self.manifest, self.synthetic))) != 1:
+            raise ValueError("give one of [[data.sources]], data.manifest and [data.synthetic]")
+        if self.manifest and (self.limit or self.drop_unknown):
+            raise ValueError("data.manifest is taken as it is: limit and drop_unknown do not go with it")
         return self
 
 
@@ -82,10 +86,12 @@ class SplitSpec(_Strict):
 
     folds: int = Field(5, ge=3)
     seed: int = Field(0, ge=0)
+    file: str | None = None
+    """Frozen splits of data.manifest, made with `data split`, instead of folds and seed."""
     scheme: Literal["hold-out", "cross", "sources"] = "hold-out"
     """One fold tested; or every image predicted by models that trained without its fold, or without its source."""
-    held_out: int = Field(0, ge=0)
-    """hold-out: the fold that is tested on, once."""
+    held_out: Annotated[int, Field(ge=0)] | Literal["test"] = 0
+    """hold-out: the fold that is tested on, once; or 'test', the part that `data split --holdout` set apart."""
     validation: int = Field(1, ge=0)
     """hold-out: the fold that chooses checkpoints, temperature and thresholds."""
     tested: tuple[int | str, ...] = ()
@@ -97,8 +103,11 @@ class SplitSpec(_Strict):
     def _distinct(self) -> Self:
         if self.scheme != "hold-out":
             return self._tested_fits()
-        if self.held_out == self.validation or max(self.held_out, self.validation) >= self.folds:
+        used = {self.validation, self.held_out} - {"test"}
+        if self.held_out == self.validation or (self.file is None and max(map(int, used)) >= self.folds):
             raise ValueError(f"held_out and validation must be two different folds below {self.folds}")
+        if self.held_out == "test" and self.file is None:
+            raise ValueError("held_out = 'test' needs split.file, made with `dermdistill data split --holdout`")
         if self.tested or self.final:
             raise ValueError("tested and final need scheme 'cross' or 'sources'")
         return self
@@ -223,6 +232,8 @@ class Recipe(_Strict):
             raise ValueError(f"export.students names {unknown}, the students are {students}")
         if self.evaluate.baseline is not None and self.evaluate.baseline not in names:
             raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
+        if self.split.file is not None and self.data.manifest is None:
+            raise ValueError("split.file needs data.manifest, the manifest that was split")
         if len({spec.classes for spec in self.teachers}) > 1:
             raise ValueError("the teachers of one ensemble must share their classes")
         schedules = [spec.train for spec in self.teachers] + [spec.train for spec in self.students]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dermdistill.config import SplitSpec
-from dermdistill.data.splits import Splits, groups, roles
+from dermdistill.data.splits import TEST, Splits, groups, roles
 from dermdistill.errors import InputError
 
 WHOLE = ""
@@ -52,7 +52,8 @@ def parts(spec: SplitSpec, manifest: pd.DataFrame, splits: Splits) -> list[Part]
     else:
         tested = [_without(str(source), manifest) for source in _tested(spec)]
     if spec.final:
-        tested.append({"train": sorted(manifest["image_id"]), "validation": [], "test": []})
+        every = sorted(name for name, fold in splits.folds.items() if fold != TEST)
+        tested.append({"train": every, "validation": [], "test": []})
     return [Part(name, found) for name, found in zip(part_names(spec), tested, strict=True)]
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from dermdistill.classifier import image_sets
 from dermdistill.config import Recipe, StudentSpec, TeacherSpec
+from dermdistill.data.check import check_manifest
 from dermdistill.data.duplicates import find_duplicates
 from dermdistill.data.importers import combine, import_dataset
 from dermdistill.data.manifest import manifest_hash, read_manifest, write_manifest
@@ -205,14 +206,16 @@ def prepare(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]) -
             _make_manifest(work, tell)
             _mark(work, "data", identity)
         manifest = read_manifest(work.manifest)
-        if not work.splits.exists():
+        if work.recipe.split.file is not None:
+            write_splits(read_splits(work.recipe.split.file, manifest), work.splits)
+        elif not work.splits.exists():
             split = work.recipe.split
             write_splits(make_splits(manifest, split.folds, split.seed), work.splits)
     fabric.barrier()
     manifest = read_manifest(work.manifest)
     splits = read_splits(work.splits, manifest)
     asked = {"folds": work.recipe.split.folds, "seed": work.recipe.split.seed}
-    if {key: splits.rule[key] for key in asked} != asked:
+    if work.recipe.split.file is None and {key: splits.rule[key] for key in asked} != asked:
         raise InputError(
             f"{work.splits} was made with {splits.rule}, the recipe asks for {asked}; choose another --out"
         )
@@ -230,6 +233,9 @@ def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
         generate(work.folder / "synthetic", n=made.images, size=made.size, seed=made.seed)
         write_manifest(read_manifest(work.folder / "synthetic" / "manifest.parquet"), work.manifest)
         return
+    if spec.manifest is not None:
+        write_manifest(read_manifest(spec.manifest), work.manifest)
+        return
     root = find_data(work.data)
     result = combine([
         import_dataset(root / source.path, source.layout, drop_unknown=spec.drop_unknown) for source in spec.sources
@@ -237,9 +243,12 @@ def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
     for reason, count in result.dropped.items():
         tell(f"data: dropped {count} ({reason})")
     table = result.manifest if spec.limit is None else _limited(result.manifest, spec.limit, work.recipe.seed)
+    checked = check_manifest(table)
+    table = checked.manifest
     found = find_duplicates(table)
     table["duplicate_group"] = found.groups
-    set_aside = [*result.set_aside, *found.set_aside.items()]
+    bad = zip(checked.set_aside["image_id"], checked.set_aside["message"], strict=True)
+    set_aside = [*result.set_aside, *bad, *found.set_aside.items()]
     if set_aside:
         tell(f"data: {len(set_aside)} images set aside, see {work.folder / 'set_aside.csv'}")
         with atomic_path(work.folder / "set_aside.csv") as temporary:
@@ -337,7 +346,9 @@ def _trained(run: Run) -> str:
 
 
 def _data_identity(work: Work) -> str:
-    return sha256_json(work.recipe.data.model_dump(mode="json"))
+    spec = work.recipe.data
+    given = None if spec.manifest is None else manifest_hash(read_manifest(spec.manifest))
+    return sha256_json([spec.model_dump(mode="json"), given])
 
 
 def _evidence_identity(work: Work) -> str:

@@ -183,15 +183,17 @@ def test_patience_ends_early(tmp_path, toy):
     assert len(run.read_metrics()) == 3
 
 
-def test_an_undefined_score_keeps_the_first_checkpoint(tmp_path, toy):
+def test_without_a_score_the_last_epoch_is_kept(tmp_path, toy):
     class Undefined(toy.Toy):
         def score(self, model, device):
             return {"auroc": None}
 
     run = open_run(tmp_path, {})
-    done = fit(Undefined(), toy.net(), TrainSpec(epochs=2, batch_size=8), 0, run, make_fabric("cpu"))
-    assert done.best is None
-    assert run.model.exists()
+    net = toy.net()
+    done = fit(Undefined(), net, TrainSpec(epochs=2, batch_size=8, ema=0), 0, run, make_fabric("cpu"))
+    assert (done.best, done.best_epoch) == (None, 1)
+    kept = load_file(run.model)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, toy):

@@ -184,3 +184,17 @@ def test_a_bundle_that_was_changed_is_refused(trained, tmp_path, harm, told):
 def test_the_shape_of_pixels_is_checked(trained):
     with pytest.raises(InputError, match=r"expected uint8 \[N, 32, 32, 3\], got float64"):
         Predictor(trained.bundle).probabilities(np.zeros((1, 32, 32, 3)))
+
+
+def test_every_answer_of_a_model_of_synthetic_images_says_so(trained, photos):
+    bundle = read_bundle(trained.bundle)
+    says = {}
+    for synthetic in (True, False):
+        spec = bundle.spec.model_copy(update={"data": {**bundle.spec.data, "synthetic": synthetic}})
+        predictor = Predictor(bundle.model_copy(update={"spec": spec}))
+        found = list(predictor.predict([photos.good / "a.png", photos.bad / "text.jpg"]))
+        assert [result.status for result in found] == ["ok", "not_an_image"]
+        says[synthetic] = [result.message for result in found]
+    assert says[True][0] == "SYNTHETIC training data: says nothing about skin"
+    assert says[False][0] == ""
+    assert says[True][1] == says[False][1]

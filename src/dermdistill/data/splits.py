@@ -187,7 +187,8 @@ def read_splits(path: str | Path, manifest: pd.DataFrame | None = None) -> Split
         manifest: if given, the manifest that the splits must belong to.
 
     Raises:
-        IntegrityError: the file was changed after it was frozen, or belongs to another manifest.
+        IntegrityError: the file was changed after it was frozen, or belongs to another manifest, or to one whose
+            near duplicates were not yet known.
     """
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -204,7 +205,19 @@ def read_splits(path: str | Path, manifest: pd.DataFrame | None = None) -> Split
             f"{path} belongs to a manifest with the hash {splits.manifest_sha256[:12]}, this one has {found[:12]}: "
             "its images, labels or groups changed; use the manifest that was split, or split anew into another file"
         )
+    if manifest is not None:
+        _require_whole_groups(manifest, splits, path)
     return splits
+
+
+def _require_whole_groups(manifest: pd.DataFrame, splits: Splits, path: str | Path) -> None:
+    """Duplicate groups are not in the manifest's hash: those found since the split may straddle folds."""
+    folds = manifest["image_id"].map(splits.folds).astype(str).groupby(groups(manifest)).nunique()
+    if (folds > 1).any():
+        raise IntegrityError(
+            f"{path}: {int((folds > 1).sum())} groups of copies, lesions or patients lie in more than one fold, since "
+            "near duplicates were found after the split; run `dermdistill data split` anew into another file"
+        )
 
 
 def roles(splits: Splits, held_out: int | str, validation: int | None) -> dict[str, list[str]]:

@@ -16,6 +16,8 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
+SYNTHETIC = "SYNTHETIC training data: says nothing about skin"
+"""The message of every answer by a model that learned from generated images."""
 _AGREED = ("classes", "melanoma_index", "input", "temperature", "thresholds", "default_threshold")
 """What decides the meaning of the outputs: the graph, whose hash is known, says it as bundle.json does."""
 
@@ -96,7 +98,8 @@ class Predictor:
                 continue
             row = tuple(float(value) for value in next(found))
             melanoma = row[self.bundle.spec.melanoma_index]
-            yield Result(name, "ok", row, melanoma, ABOVE if melanoma >= self.threshold else BELOW, "")
+            note = SYNTHETIC if self.bundle.spec.data.get("synthetic") else ""
+            yield Result(name, "ok", row, melanoma, ABOVE if melanoma >= self.threshold else BELOW, note)
 
 
 def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
