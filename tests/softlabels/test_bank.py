@@ -136,3 +136,10 @@ def test_damage_is_noticed(tmp_path, teachers):
     (tmp_path / "bank" / "bank.json").write_text(json.dumps({**header, "format": "other"}))
     with pytest.raises(IntegrityError, match="is not a dermdistill-bank/1 file"):
         read_bank(tmp_path / "bank")
+
+
+def test_a_bank_of_teachers_of_synthetic_images_says_so(teachers, tmp_path):
+    frozen, headers, images = teachers
+    assert "synthetic" not in _write(tmp_path / "real", teachers).header
+    drawn = [{**header, "data_sources": ["synthetic"]} for header in headers]
+    assert _write(tmp_path / "drawn", (frozen, drawn, images)).header["synthetic"] is True

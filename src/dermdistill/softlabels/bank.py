@@ -103,7 +103,7 @@ def _header(
     classes = {tuple(header["classes"]) for header in headers}
     if len(classes) != 1:
         raise InputError(f"the teachers of a bank must share their classes, got {sorted(classes)}")
-    return {
+    header = {
         "format": FORMAT,
         "manifest_sha256": manifest_sha256,
         "classes": list(classes.pop()),
@@ -117,6 +117,9 @@ def _header(
         "block": BLOCK,
         "images": list(images.sha256s),
     }
+    if any("synthetic" in teacher.get("data_sources", ()) for teacher in headers):
+        header["synthetic"] = True
+    return header
 
 
 def _open(folder: Path, header: dict[str, Any], views: int) -> dict[str, Any]:
