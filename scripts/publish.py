@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     work = Work(recipe, given.work or Path("work") / recipe.name)
-    undone = [stage for stage, done in stages(work) if not done]
+    undone = [stage for stage, state in stages(work) if state != "done"]
     if undone:
         raise InputError(f"{work.folder} is not finished: {', '.join(undone)} to do; `dermdistill run` goes on with it")
     out = ROOT / "results" / recipe.name

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import lightning_fabric as lightning
 import pandas as pd
@@ -35,6 +35,9 @@ from dermdistill.teacher.finetune import load_teacher, teach
 
 if TYPE_CHECKING:
     from dermdistill.evaluate.sources import ModelPredictions
+
+
+State = Literal["done", "to do", "differs"]
 
 
 @dataclass(frozen=True)
@@ -126,30 +129,52 @@ def find_data(given: Path | None = None) -> Path:
     return folder
 
 
-def stages(work: Work) -> list[tuple[str, bool]]:
-    """Each stage in order, and whether it is done: the plan that `--dry-run` shows."""
+def stages(work: Work) -> list[tuple[str, State]]:
+    """Each stage in order, and how it stands: the plan that `--dry-run` shows."""
     plan = [
-        ("data", _is_current(work, "data", _data_identity(work), work.manifest)),
-        ("split", work.splits.exists()),
+        ("data", _state(_is_current(work, "data", _data_identity(work), work.manifest))),
+        ("split", _state(work.splits.exists())),
     ]
     for name in part_names(work.recipe.split):
         plan += _part_stages(work.of(name))
-    plan.append(("evaluate", _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")))
+    evidence = _is_current(work, "evaluate", _evidence_identity(work), work.report / "report.json")
+    plan.append(("evaluate", _state(evidence)))
     for name in work.exported:
         bundle = work.bundle(name) / "bundle.json"
-        plan.append((f"export {name}", _is_current(work, f"export-{name}", _bundle_identity(work, name), bundle)))
+        current = _is_current(work, f"export-{name}", _bundle_identity(work, name), bundle)
+        plan.append((f"export {name}", _state(current)))
     return plan
 
 
-def _part_stages(work: Work) -> list[tuple[str, bool]]:
-    where = f" ({work.part})" if work.part else ""
-    plan = [(f"teach {spec.name}{where}", Run(work.teacher(spec.name)).is_complete()) for spec in work.teachers]
+def _part_stages(work: Work) -> list[tuple[str, State]]:
+    where, soften = f" ({work.part})" if work.part else "", work.recipe.soften
+    plan = []
+    for teacher in work.teachers:
+        asked = teacher.model_dump(mode="json")
+        plan.append((f"teach {teacher.name}{where}", _run_state(work, work.teacher(teacher.name), asked)))
     if any(spec.labels == "bank" for spec in work.students):
         bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
-        done = bank is not None and bank["status"] == "complete" and bank["views"] >= work.recipe.soften.views
-        plan.append((f"soften{where}", done or not work.needs_bank))
-    plan += [(f"distill {spec.name}{where}", Run(work.student(spec.name)).is_complete()) for spec in work.students]
+        done = bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
+        plan.append((f"soften{where}", _state(done or not work.needs_bank)))
+    for student in work.students:
+        asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
+        plan.append((f"distill {student.name}{where}", _run_state(work, work.student(student.name), asked)))
     return plan
+
+
+def _state(done: bool) -> State:
+    return "done" if done else "to do"
+
+
+def _run_state(work: Work, folder: Path, asked: dict[str, Any]) -> State:
+    """How a training stands; it differs if its folder holds one of another recipe or seed, which is never replaced."""
+    run = Run(folder)
+    if not run.header_path.exists():
+        return "to do"
+    header = run.header()
+    if (header["recipe"], header["seed"]) != (asked, work.recipe.seed):
+        return "differs" if run.checkpoint.exists() or run.is_complete() else "to do"
+    return _state(run.is_complete())
 
 
 def run_recipe(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None] = print) -> None:

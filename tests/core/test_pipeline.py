@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,10 @@ def test_other_data_in_the_same_folder_are_refused(work):
     )
     assert isinstance(run.exception, InputError)
     assert "holds another run: recipe differ" in str(run.exception)
+    plan = _run(work, "--dry-run").output
+    assert re.search(r"distill from-bank\W+differs", plan)
+    assert plan.count("differs was trained") == 1
+    assert re.search(r"distill alone\W+done", plan)
 
 
 def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):

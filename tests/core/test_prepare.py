@@ -51,7 +51,7 @@ def test_a_manifest_and_its_frozen_splits_are_taken_as_they_are(made, tmp_path):
     part = parts(recipe.split, manifest, found)[0].roles
     assert part["test"] == read_splits(splits).ids("test")
     assert part["validation"] == read_splits(splits).ids(0)
-    assert dict(stages(work))["data"]
+    assert dict(stages(work))["data"] == "done"
     read_manifest(work.manifest)["path"].map(Image.open)  # its images are found from the work folder as well
 
 

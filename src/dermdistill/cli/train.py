@@ -81,9 +81,15 @@ def _show_plan(work: Any) -> None:
     from dermdistill.pipeline import stages
 
     table = Table("stage", "state", title=f"{work.recipe.name} in {work.folder}")
-    for stage, done in stages(work):
-        table.add_row(stage, "done" if done else "to do")
+    plan = stages(work)
+    for stage, state in plan:
+        table.add_row(stage, state)
     Console().print(table)
+    if any(state == "differs" for _, state in plan):
+        typer.echo(
+            "What differs was trained from another recipe or seed and is never replaced: "
+            "choose another --out, give it another name, or remove its folder."
+        )
 
 
 def _carry_out(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> None:
