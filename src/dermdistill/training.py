@@ -178,10 +178,18 @@ class _Loop:
             self.done.timing["data"] += loaded - began
             self.done.timing["step"] += ended - loaded
             tell(loss)
-            if self.stop_requests or time.monotonic() - self.saved >= self.spec.checkpoint_seconds:
+            stopped = self._stopped()
+            if stopped or time.monotonic() - self.saved >= self.spec.checkpoint_seconds:
                 self._save()
-            if self.stop_requests:
+            if stopped:
                 raise KeyboardInterrupt
+
+    def _stopped(self) -> bool:
+        """Whether a process was asked to stop; then all do, after the same step."""
+        if self.fabric.world_size == 1:
+            return bool(self.stop_requests)
+        asked = torch.tensor(float(len(self.stop_requests)), device=self.fabric.device)
+        return bool(self.fabric.all_reduce(asked, reduce_op="sum") > 0)
 
     def _step(self, batch: Any, epoch: int, step: int) -> float:
         position = epoch * self.steps + step

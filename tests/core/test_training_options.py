@@ -16,7 +16,7 @@ from dermdistill.training import fit, make_fabric
 
 HERE = os.path.dirname(__file__)  # noqa: PTH120
 PAIR = """
-import sys
+import os, signal, sys
 sys.path.insert(0, {here!r})
 import torch
 torch.set_num_threads(1)
@@ -31,6 +31,8 @@ class Watched(Toy):
     rows = []
     def batch(self, rows, epoch, device):
         self.rows.append(torch.tensor(rows))
+        if {stop_at!r} == (fabric.global_rank, len(self.rows)):
+            os.kill(os.getpid(), signal.SIGTERM)
         return super().batch(rows, epoch, device)
 
 folder = Path({folder!r})
@@ -40,7 +42,11 @@ if fabric.is_global_zero:
     open_run(folder, {{"stage": "test"}})
 fabric.barrier()
 net, task = smooth_net(), Watched()
-fit(task, net, TrainSpec(**{options!r}), 0, Run(folder), fabric)
+try:
+    fit(task, net, TrainSpec(**{options!r}), 0, Run(folder), fabric)
+except KeyboardInterrupt:
+    (folder / f"stopped-{{fabric.global_rank}}").write_text(str(len(task.rows)))
+    raise SystemExit
 own = {{"rows": torch.stack(task.rows), **net.state_dict()}}
 save_file(own, folder / f"rank-{{fabric.global_rank}}.safetensors")
 """
@@ -62,18 +68,23 @@ def _fit(folder, task, net, precision="32-true", **options):
     return run
 
 
+def _pair(folder, stop_at=None):
+    """Train in two processes and give what each ended with; `stop_at` is (rank, batch) that gets a SIGTERM."""
+    code = folder.with_suffix(".py")
+    code.write_text(PAIR.format(here=HERE, folder=str(folder), options=OPTIONS, stop_at=stop_at))
+    done = subprocess.run(
+        [sys.executable, str(code)], env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [] if stop_at else [load_file(folder / f"rank-{rank}.safetensors") for rank in range(2)]
+
+
 @pytest.mark.slow
 def test_two_processes_share_each_batch_and_learn_what_one_learns(tmp_path, toy):
     """Without BatchNorm and dropout, which see each half by itself, the mean of two gradients is the whole one."""
     one = _fit(tmp_path / "one", toy.Toy(), toy.smooth_net())
-    code = tmp_path / "pair.py"
-    code.write_text(PAIR.format(here=HERE, folder=str(tmp_path / "two"), options=OPTIONS))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(code)], env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    ranks = [load_file(tmp_path / "two" / f"rank-{rank}.safetensors") for rank in range(2)]
+    ranks = _pair(tmp_path / "two")
     rows = [rank.pop("rows") for rank in ranks]
     for first, second in zip(*(part.split(8) for part in rows), strict=True):  # an epoch is eight steps
         assert sorted([*first.flatten().tolist(), *second.flatten().tolist()]) == list(range(64))
@@ -135,3 +146,15 @@ def test_the_averaged_weights_are_validated_and_kept(tmp_path, toy):
     last = load_file(averaged.checkpoint)
     assert not torch.equal(last["average.0.weight"], last["model.0.weight"])
     assert not any(name.startswith("average.") for name in load_file(plain.checkpoint))
+
+
+@pytest.mark.slow
+def test_a_stop_that_reaches_one_process_stops_all_after_the_same_step(tmp_path):
+    whole = _pair(tmp_path / "whole")
+    _pair(tmp_path / "cut", stop_at=(1, 11))
+    assert [(tmp_path / "cut" / f"stopped-{rank}").read_text() for rank in range(2)] == ["11", "11"]
+    resumed = _pair(tmp_path / "cut")
+    for rank in range(2):
+        rows = {part.pop("rows").shape[0] for part in (whole[rank], resumed[rank])}
+        assert rows == {24, 24 - 11}
+        assert all(torch.equal(whole[rank][name], resumed[rank][name]) for name in whole[rank])
