@@ -4,10 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dermdistill.classes import CLASSES
+from dermdistill.classifier import normalise
+from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.pipeline import Predictor
+from dermdistill.student import registry
 from dermdistill.student.registry import BUDGET
 
 ROOT = Path(__file__).parents[2]
@@ -19,11 +26,27 @@ def shipped():
 
 
 def test_it_is_small_real_and_complete(shipped):
-    assert sum(path.stat().st_size for path in shipped.folder.iterdir()) < 1.5e6
+    sizes = {path.name: path.stat().st_size for path in shipped.folder.iterdir()}
+    checkpoint = sizes.pop("model.safetensors")
+    assert sum(sizes.values()) < 1.0e6
+    assert checkpoint < 1.0e6
     assert shipped.spec.data["synthetic"] is False
     assert shipped.spec.classes == CLASSES
     assert shipped.spec.model["parameters"] <= BUDGET
     assert {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", "model.onnx"} == set(shipped.spec.files)
+
+
+def test_its_checkpoint_is_the_network_of_the_graph(shipped):
+    spec, path = shipped.spec, shipped.folder / "model.safetensors"
+    assert sha256_file(path) == spec.model["weights_sha256"]
+    model = registry.build(spec.model["name"], len(spec.classes), image_size=spec.input.size, weights="none").eval()
+    model.load_state_dict(load_file(path))
+    pixels = np.random.default_rng(0).integers(0, 255, (2, spec.input.size, spec.input.size, 3), np.uint8)
+    known = registry.spec(spec.model["name"])
+    images = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, known.mean, known.std)
+    with torch.no_grad():
+        expected = (model(images) / spec.temperature).softmax(1).numpy()
+    np.testing.assert_allclose(Predictor(shipped).probabilities(pixels), expected, atol=1e-4)
 
 
 def test_its_licence_is_that_of_its_images(shipped):
