@@ -66,14 +66,14 @@ def page(rows: list[dict[str, Any]]) -> str:
         "the paired difference to the recipe's teacher. Figures of one recipe are of the same images and can be",
         "compared; each folder's README has the data's hash, the hardware and the command. `python scripts/ledger.py`",
         "makes this page.", "",
-        "| recipe | student | model | seed | parameters | million MACs | images (melanomas) | AUROC | minus teacher "
-        "| kept | what was learned |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| # | recipe | student | model | seed | parameters | million MACs | images (melanomas) | AUROC "
+        "| minus teacher | kept | what was learned |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         recipe = f"[{row['recipe']}](../{row['recipe']}/README.md)"
         lines.append(
-            f"| {recipe} | {row['name']} | `{row['model']}`, {row['image_size']} px "
+            f"| {number} | {recipe} | {row['name']} | `{row['model']}`, {row['image_size']} px "
             f"| {row['seed']} | {row['parameters']:,} | {row['macs'] / 1e6:.1f} "
             f"| {row['of']['n']:,} ({row['of']['positives']}) | {interval(row['metrics']['auroc'])} "
             f"| {'' if row['gap'] is None else interval(row['gap'], signed=True)} "
@@ -93,19 +93,25 @@ def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
 
     unit = 1e6 if key == "macs" else 1e3
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill"}):
-        figure = Figure(figsize=(7, 4.2))
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
         axes = figure.subplots()
-        for row in rows:
+        beside: dict[int, int] = {}
+        for number, row in enumerate(rows, 1):
             found = row["metrics"]["auroc"]
             error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
             colour = "#0b5cad" if row["kept"] else "#64748b"
-            axes.errorbar(row[key] / unit, found["value"], error, fmt="o", ms=6, lw=1, color=colour,
-                          mfc=colour if row["kept"] else "white")  # fmt: skip
-            axes.annotate(f"{row['recipe']}: {row['name']}", (row[key] / unit, found["value"]), xytext=(6, 4),
-                          textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
+            place = row[key] / unit * 1.04 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
+            beside[row[key]] += 1
+            axes.errorbar(
+                place, found["value"], error, fmt="o", ms=6, lw=1, color=colour, mfc=colour if row["kept"] else "white",
+                label=f"{number}  {row['recipe']}: {row['name']}",
+            )  # fmt: skip
+            axes.annotate(str(number), (place, found["value"] + error[1][0]), xytext=(0, 3), ha="center",
+                          textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
         axes.set(xlabel=label, ylabel="melanoma AUROC")
         axes.set_xscale("log")
-        axes.margins(x=0.25)
+        axes.margins(x=0.1, y=0.1)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
         axes.grid(color="#e2e8f0")
         text = io.StringIO()
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
