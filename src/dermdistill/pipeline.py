@@ -362,11 +362,11 @@ def _folder(work: Work, name: str) -> Path:
 
 def _trained(run: Run) -> str:
     header = run.header()
-    best = header["best_auroc"]
-    auroc = "undefined" if best is None else f"{best:.4f}"
+    best, epoch = header["best_auroc"], header["best_epoch"] + 1
+    kept = f"epoch {epoch} kept" if best is None else f"validation melanoma AUROC {best:.4f} in epoch {epoch}"
     return (
-        f"{header['stage']} {header['name']}: {header['parameters']:,} parameters, validation melanoma AUROC {auroc} "
-        f"in epoch {header['best_epoch'] + 1}, trained for {header['training_seconds']:.0f} s"
+        f"{header['stage']} {header['name']}: {header['parameters']:,} parameters, {kept}, "
+        f"trained for {header['training_seconds']:.0f} s"
     )
 
 
