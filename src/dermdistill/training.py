@@ -189,7 +189,9 @@ class _Loop:
         if self.fabric.world_size == 1:
             return bool(self.stop_requests)
         asked = torch.tensor(float(len(self.stop_requests)), device=self.fabric.device)
-        return bool(self.fabric.all_reduce(asked, reduce_op="sum") > 0)
+        total = self.fabric.all_reduce(asked, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return bool(total > 0)
 
     def _step(self, batch: Any, epoch: int, step: int) -> float:
         position = epoch * self.steps + step
