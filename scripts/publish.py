@@ -17,8 +17,9 @@ from dermdistill.config import Recipe, load_recipe
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
 from dermdistill.parts import part_names
-from dermdistill.pipeline import Work, stages
+from dermdistill.pipeline import stages
 from dermdistill.run import Run
+from dermdistill.work import Work
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "src" / "dermdistill" / "weights"

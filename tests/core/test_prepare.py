@@ -13,8 +13,9 @@ from dermdistill.data.splits import read_splits
 from dermdistill.data.synthetic import generate
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.parts import parts
-from dermdistill.pipeline import Work, prepare, stages
+from dermdistill.pipeline import prepare, stages
 from dermdistill.training import make_fabric
+from dermdistill.work import Work
 
 NETS = {"teachers": [{"name": "t", "weights": "none"}], "students": [{"name": "s", "model": "repds"}]}
 

@@ -23,7 +23,7 @@ def demo(
 
     from dermdistill.cli.train import _carry_out
     from dermdistill.config import load_recipe
-    from dermdistill.pipeline import Work
+    from dermdistill.work import Work
 
     began = time.monotonic()
     recipe = "demo-real" if data else "demo"

@@ -21,7 +21,7 @@ NameOption = Annotated[str | None, typer.Option("--name", help="Only the one of 
 
 def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
     from dermdistill.config import load_recipe
-    from dermdistill.pipeline import Work
+    from dermdistill.work import Work
 
     loaded = load_recipe(recipe)
     return Work(loaded, out or Path("work") / loaded.name, data, cache)
