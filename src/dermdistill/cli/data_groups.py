@@ -110,7 +110,7 @@ def audit(
     if second is not None:
         what, report = f"{first} and {second}", compare(table, read_manifest(second), **how)
     elif splits is not None:
-        what, report = f"the folds of {splits}", audit_folds(table, read_splits(splits, table), **how)
+        what, report = f"the folds of {splits}", audit_folds(table, read_splits(splits, table, straddling=True), **how)
     for kind, pairs in report.shared.items():
         if len(pairs):
             listed = "".join(f"\n  {a} {b}" for a, b in pairs.head(10).itertuples(index=False))

@@ -179,12 +179,13 @@ def write_splits(splits: Splits, path: str | Path, *, force: bool = False) -> No
     write_json(path, {**splits.content(), "sha256": splits.sha256})
 
 
-def read_splits(path: str | Path, manifest: pd.DataFrame | None = None) -> Splits:
+def read_splits(path: str | Path, manifest: pd.DataFrame | None = None, *, straddling: bool = False) -> Splits:
     """Read frozen splits and check them.
 
     Args:
         path: the JSON file.
         manifest: if given, the manifest that the splits must belong to.
+        straddling: allow groups that lie in several folds, for those who look for them.
 
     Raises:
         IntegrityError: the file was changed after it was frozen, or belongs to another manifest, or to one whose
@@ -205,7 +206,7 @@ def read_splits(path: str | Path, manifest: pd.DataFrame | None = None) -> Split
             f"{path} belongs to a manifest with the hash {splits.manifest_sha256[:12]}, this one has {found[:12]}: "
             "its images, labels or groups changed; use the manifest that was split, or split anew into another file"
         )
-    if manifest is not None:
+    if manifest is not None and not straddling:
         _require_whole_groups(manifest, splits, path)
     return splits
 
