@@ -92,7 +92,7 @@ def test_the_bundle_is_the_final_model_with_thresholds_from_out_of_fold_predicti
     assert set(report["models"]["taught"]["parts"]) == {"fold-0", "fold-2"}
     card = (work / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
     assert "each by a network of this recipe that never saw it" in card
-    assert "sensitivity on images of the other folds" in card
+    assert "sensitivity on images out of fold" in card
 
 
 def test_the_report_says_how_thresholds_were_chosen(work):

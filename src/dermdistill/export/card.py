@@ -25,7 +25,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
         f"| `{name}` | {point['value']:.4f} | {_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
         for name, point in facts["thresholds"].items()
     )
-    chosen = "images of the other folds" if _crossed(facts) else "validation images"
+    chosen = "images out of fold" if _crossed(facts) else "validation images"
     synthetic = (
         "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
     )
