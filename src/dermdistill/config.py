@@ -97,7 +97,10 @@ class SplitSpec(_Strict):
     tested: tuple[int | str, ...] = ()
     """cross: the folds to test on, by default all; sources: the sources."""
     final: bool = False
-    """cross, sources: train the exported students, and their teachers, on all images besides."""
+    """cross, sources: train the exported students on all images besides."""
+    final_teachers: Literal["own", "tested"] = "own"
+    """final: the students of all images learn from teachers trained on all images, or from the ensemble of the tested
+    parts' teachers, which needs no further training."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -108,8 +111,9 @@ class SplitSpec(_Strict):
             raise ValueError(f"held_out and validation must be two different folds below {self.folds}")
         if self.held_out == "test" and self.file is None:
             raise ValueError("held_out = 'test' needs split.file, made with `dermdistill data split --holdout`")
-        if self.tested or self.final:
-            raise ValueError("tested and final need scheme 'cross' or 'sources'")
+        foreign = sorted(self.model_fields_set & {"tested", "final", "final_teachers"})
+        if foreign:
+            raise ValueError(f"{' and '.join(foreign)} need scheme 'cross' or 'sources'")
         return self
 
     def _tested_fits(self) -> Self:
@@ -118,6 +122,8 @@ class SplitSpec(_Strict):
             raise ValueError(
                 f"scheme '{self.scheme}' tests every part and validates on none: take out {sorted(foreign)}"
             )
+        if self.final_teachers == "tested" and not self.final:
+            raise ValueError("final_teachers = 'tested' needs final = true")
         if len(set(self.tested)) < len(self.tested):
             raise ValueError(f"tested names a part twice: {list(self.tested)}")
         if self.scheme == "cross":

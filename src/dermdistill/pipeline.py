@@ -136,13 +136,12 @@ def _train(
     if work.needs_bank or (work.bank / "bank.json").exists():
         bank = soften(work, manifest, roles, fabric)
         tell(f"{where}soften: {bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
-    teachers = [work.teacher(spec.name) for spec in work.teachers]
     for student in work.students:
         run = Run(work.student(student.name))
         if student.labels != "bank" or bank is not None:  # else it is done, and its bank was removed
             run = distill(
                 student, manifest, splits, roles, run.folder,
-                bank=bank, teachers=teachers, views=work.recipe.soften, **common,
+                bank=bank, teachers=work.ensemble, views=work.recipe.soften, **common,
             )  # fmt: skip
         tell(where + _trained(run))
 
@@ -221,7 +220,7 @@ def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabri
     """The soft-label bank of the training images; other processes wait until the first has written it."""
     spec = work.recipe.soften
     if fabric.is_global_zero:
-        loaded = [load_teacher(work.teacher(teacher.name)) for teacher in work.recipe.teachers]
+        loaded = [load_teacher(folder) for folder in work.ensemble]
         sets = [
             image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
             for _, header in loaded

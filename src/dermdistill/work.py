@@ -61,9 +61,18 @@ class Work:
 
     @property
     def teachers(self) -> list[TeacherSpec]:
-        """The teachers that are trained in this part: on all images none where no student learns from one."""
-        needed = self.part != FINAL or any(spec.labels != "none" for spec in self.students)
+        """The teachers that are trained in this part: on all images only if a student learns from them."""
+        taught = any(spec.labels != "none" for spec in self.students)
+        needed = self.part != FINAL or (taught and self.recipe.split.final_teachers == "own")
         return list(self.recipe.teachers) if needed else []
+
+    @property
+    def ensemble(self) -> list[Path]:
+        """The run folders of the teachers that this part's students learn from."""
+        borrowed = self.part == FINAL and self.recipe.split.final_teachers == "tested"
+        return [
+            part.teacher(spec.name) for part in (self.tested if borrowed else [self]) for spec in self.recipe.teachers
+        ]
 
     @property
     def needs_bank(self) -> bool:

@@ -114,6 +114,26 @@ def test_a_second_run_does_nothing_and_a_finished_part_needs_no_bank(work):
     assert (work / "out" / "report" / "report.json").stat().st_mtime_ns == before
 
 
+def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teachers(work, tmp_path):
+    (tmp_path / "crossed.toml").write_text(
+        RECIPE.replace("final = true", 'final = true\nfinal_teachers = "tested"').replace(
+            "tested = [0, 2]", "tested = [1, 2]"
+        )
+    )
+    (tmp_path / "cache").symlink_to(work / "cache")
+    assert "teach teacher (final)" not in " ".join(_invoke(tmp_path, "--dry-run").output.split())
+    done = _invoke(tmp_path)
+    assert done.exit_code == 0, done.output
+    final = tmp_path / "out" / "final"
+    assert not (final / "teachers").exists()
+    bank = json.loads((final / "bank" / "bank.json").read_text())
+    runs = [tmp_path / "out" / f"fold-{fold}" / "teachers" / "teacher" / "run.json" for fold in (1, 2)]
+    hashes = [json.loads(run.read_text())["model_sha256"] for run in runs]
+    assert [teacher["model_sha256"] for teacher in bank["teachers"]] == hashes
+    assert len(set(hashes)) == 2
+    assert len(bank["images"]) == 120
+
+
 def test_commands_for_one_stage_refuse_several_parts(work):
     with pytest.raises(InputError, match=r"split.scheme = 'cross', several trainings of each model"):
         _invoke(work, command="teach")

@@ -71,8 +71,9 @@ def test_a_source_that_is_not_there_or_alone(manifest, source):
         ({"scheme": "cross", "validation": 2}, r"take out \['validation'\]"),
         ({"scheme": "sources"}, "one or more names of sources"),
         ({"scheme": "sources", "tested": [0]}, "names of sources"),
-        ({"final": True}, "tested and final need scheme"),
-        ({"tested": [0]}, "tested and final need scheme"),
+        ({"final": True}, "final need scheme"),
+        ({"tested": [0], "final": True}, "final and tested need scheme"),
+        ({"scheme": "cross", "final_teachers": "tested"}, "final_teachers = 'tested' needs final = true"),
     ],
 )
 def test_splits_that_contradict_themselves(split, match):
