@@ -31,6 +31,13 @@ CROSSED = (
     "Every image was predicted by a network that did not see it in training; nothing was chosen on these predictions "
     "but temperature and thresholds, for each of five groups of lesions by the other four."
 )
+ONE_SEED = (
+    "One seed for each model: the intervals show what other test lesions would change, not what another seed would."
+)
+SEEDS = (
+    "Intervals show what other test lesions would change; the standard deviation over seeds, where there are several, "
+    "what another initialisation and order of the images would."
+)
 
 
 def main() -> None:
@@ -143,7 +150,7 @@ def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict
   SHA-256 of the manifest `{inputs["manifest"]}`, of the splits `{inputs["splits"]}`.
 - Hardware: {hardware}. {", ".join(f"{name} {version}" for name, version in versions.items())}.
 - {CROSSED if crossed(recipe) else HELD_OUT}
-- One seed for each model: the intervals show what other test lesions would change, not what another seed would.
+- {SEEDS if report["over_seeds"] else ONE_SEED}
 
 ## On the test images
 

@@ -143,6 +143,8 @@ class TeacherSpec(_Strict):
     name: str = Name
     model: str = "tf_efficientnet_lite0"
     """Any timm model."""
+    seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
+    """By default the recipe's; not part of what identifies the training, which names its seed itself."""
     weights: Literal["package", "hub", "file", "none"] = "package"
     weights_file: str | None = None
     image_size: int = Field(160, ge=32)
@@ -171,6 +173,8 @@ class StudentSpec(_Strict):
 
     name: str = Name
     model: str = "lite0_cut"
+    seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
+    """By default the recipe's. Students that differ in it alone, besides the name, are averaged in the report."""
     image_size: int | None = Field(None, ge=32)
     """By default the model's own."""
     classes: Literal["seven", "binary"] = "seven"

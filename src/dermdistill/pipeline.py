@@ -77,14 +77,16 @@ def _part_stages(work: Work) -> list[tuple[str, State]]:
     plan = []
     for teacher in work.teachers:
         asked = teacher.model_dump(mode="json")
-        plan.append((f"teach {teacher.name}{where}", _run_state(work, work.teacher(teacher.name), asked)))
+        plan.append((f"teach {teacher.name}{where}", _run_state(work.teacher(teacher.name), work.seed(teacher), asked)))
     if any(spec.labels == "bank" for spec in work.students):
         bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
         done = bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
         plan.append((f"soften{where}", _state(done or not work.needs_bank)))
     for student in work.students:
         asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
-        plan.append((f"distill {student.name}{where}", _run_state(work, work.student(student.name), asked)))
+        plan.append(
+            (f"distill {student.name}{where}", _run_state(work.student(student.name), work.seed(student), asked))
+        )
     return plan
 
 
@@ -92,13 +94,13 @@ def _state(done: bool) -> State:
     return "done" if done else "to do"
 
 
-def _run_state(work: Work, folder: Path, asked: dict[str, Any]) -> State:
+def _run_state(folder: Path, seed: int, asked: dict[str, Any]) -> State:
     """How a training stands; it differs if its folder holds one of another recipe or seed, which is never replaced."""
     run = Run(folder)
     if not run.header_path.exists():
         return "to do"
     header = run.header()
-    if (header["recipe"], header["seed"]) != (asked, work.recipe.seed):
+    if (header["recipe"], header["seed"]) != (asked, seed):
         return "differs" if run.checkpoint.exists() or run.is_complete() else "to do"
     return _state(run.is_complete())
 
@@ -128,9 +130,11 @@ def _train(
 ) -> None:  # fmt: skip
     """The teachers, the bank and the students of one part."""
     where = f"{work.part} " if work.part else ""
-    common: dict[str, Any] = {"seed": work.recipe.seed, "fabric": fabric, "cache": work.cache}
+    common: dict[str, Any] = {"fabric": fabric, "cache": work.cache}
     for teacher in work.teachers:
-        run = teach(teacher, manifest, splits, roles, work.teacher(teacher.name), **common)
+        run = teach(
+            teacher, manifest, splits, roles, work.teacher(teacher.name), seed=work.seed(teacher), **common
+        )  # fmt: skip
         tell(where + _trained(run))
     bank = None
     if work.needs_bank or (work.bank / "bank.json").exists():
@@ -141,7 +145,7 @@ def _train(
         if student.labels != "bank" or bank is not None:  # else it is done, and its bank was removed
             run = distill(
                 student, manifest, splits, roles, run.folder,
-                bank=bank, teachers=work.ensemble, views=work.recipe.soften, **common,
+                bank=bank, teachers=work.ensemble, views=work.recipe.soften, seed=work.seed(student), **common,
             )  # fmt: skip
         tell(where + _trained(run))
 

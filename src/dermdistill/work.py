@@ -46,6 +46,10 @@ class Work:
     def student(self, name: str) -> Path:
         return self.folder / self.part / "students" / name
 
+    def seed(self, spec: TeacherSpec | StudentSpec) -> int:
+        """The seed of one training."""
+        return self.recipe.seed if spec.seed is None else spec.seed
+
     def bundle(self, name: str) -> Path:
         return self.folder / "bundles" / name
 

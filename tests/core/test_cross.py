@@ -40,6 +40,14 @@ image_size = 32
 labels = "none"
 loss = { kind = "ce" }
 train = { epochs = 1, batch_size = 16 }
+[[students]]
+name = "alone-again"
+model = "repds"
+seed = 5
+image_size = 32
+labels = "none"
+loss = { kind = "ce" }
+train = { epochs = 1, batch_size = 16 }
 [evaluate]
 replicates = 100
 """
@@ -93,6 +101,16 @@ def test_the_bundle_is_the_final_model_with_thresholds_from_out_of_fold_predicti
     card = (work / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
     assert "each by a network of this recipe that never saw it" in card
     assert "sensitivity on images out of fold" in card
+
+
+def test_a_student_with_a_seed_of_its_own_is_another_training_of_the_same_recipe(work):
+    runs = [work / "out" / "fold-0" / "students" / name / "run.json" for name in ("alone", "alone-again")]
+    first, again = (json.loads(run.read_text()) for run in runs)
+    assert (first["seed"], again["seed"]) == (0, 5)
+    assert first["model_sha256"] != again["model_sha256"]
+    assert first["recipe"] == {**again["recipe"], "name": "alone"}
+    report = json.loads((work / "out" / "report" / "report.json").read_text())
+    assert report["over_seeds"]["alone"]["members"] == ["alone", "alone-again"]
 
 
 def test_the_report_says_how_thresholds_were_chosen(work):

@@ -129,7 +129,7 @@ def teach(
             splits,
             part,
             work.teacher(spec.name),
-            seed=work.recipe.seed,
+            seed=work.seed(spec),
             fabric=fabric,
             cache=cache,
         )
@@ -180,7 +180,7 @@ def distill(
             spec, manifest, splits, part, work.student(spec.name),
             bank=read_bank(work.bank) if spec.labels == "bank" else None,
             teachers=teachers if spec.labels == "online" else (),
-            views=work.recipe.soften, seed=work.recipe.seed, fabric=fabric, cache=cache,
+            views=work.recipe.soften, seed=work.seed(spec), fabric=fabric, cache=cache,
         )  # fmt: skip
         _tell(fabric)(pipeline._trained(done))
 

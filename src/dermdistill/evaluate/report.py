@@ -16,6 +16,7 @@ from dermdistill.evaluate import plots
 from dermdistill.evaluate.calibration import ece_if_calibrated
 from dermdistill.evaluate.intervals import all_figures, clusters, difference, figure, resamples
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
+from dermdistill.evaluate.seeds import over_seeds
 from dermdistill.evaluate.sources import ModelPredictions
 from dermdistill.evaluate.subgroups import subgroups
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
@@ -109,6 +110,7 @@ def evaluate(
             name: {key: asdict(difference(figures[name][key], figures[baseline][key])) for key in LABELS}
             for name in models if name != baseline
         },
+        "over_seeds": over_seeds(models, figures, baseline),
     }  # fmt: skip
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -293,11 +295,33 @@ def _of(report: dict[str, Any]) -> str:
     return f"{synthetic}{of['n']} {of['role']} images, {of['positives']} melanomas, {of['clusters']} lesions"
 
 
+def _seed_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what several seeds of one recipe have in common, as text."""
+    head = ["mean of the seeds", "seeds", "AUROC", "SD over seeds", f"AUROC minus {report['baseline']}"]
+    rows = []
+    for name, entry in report["over_seeds"].items():
+        auroc = entry["metrics"]["auroc"]
+        rows.append([
+            name,
+            ", ".join(map(str, entry["seeds"])),
+            interval(auroc["mean"]),
+            "n/a" if auroc["sd"] is None else f"{auroc['sd']:.3f}",
+            "" if auroc["difference"] is None else interval(auroc["difference"], signed=True),
+        ])  # fmt: skip
+    return head, rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
 def markdown(report: dict[str, Any]) -> str:
     """The key figures as a Markdown table, with what they are of."""
     head, rows = _key_rows(report)
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
-    lines.insert(1, "|" + "---|" * len(head))
+    lines = _table(head, rows)
+    if report["over_seeds"]:
+        lines += ["", *_table(*_seed_rows(report))]
     bootstrap = report["bootstrap"]
     lines += [
         "",
