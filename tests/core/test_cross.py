@@ -149,6 +149,8 @@ def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teach
     hashes = [json.loads(run.read_text())["model_sha256"] for run in runs]
     assert [teacher["model_sha256"] for teacher in bank["teachers"]] == hashes
     assert len(set(hashes)) == 2
+    card = (tmp_path / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
+    assert f"Soft labels: the average of `mobilenetv3_small_050` at 32 px (`{hashes[0][:12]}`), " in card
     assert len(bank["images"]) == 120
 
 

@@ -58,7 +58,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 ## Training
 
 - Architecture `{model["name"]}`, seed {header["seed"]}, hardware: {header["hardware"]}.
-- Recipe, resolved:
+{_teachers(header)}- Recipe, resolved:
 
 ```json
 {json.dumps(recipe, indent=2)}
@@ -79,6 +79,14 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LICENSE-WEIGHTS.txt.
 """
+
+
+def _teachers(header: dict[str, Any]) -> str:
+    """Whose soft labels it learned, as a line; nothing for a teacher, or where its run does not say."""
+    if "taught_by" not in header:
+        return ""
+    found = [f"`{of['model']}` at {of['image_size']} px (`{of['model_sha256'][:12]}`)" for of in header["taught_by"]]
+    return f"- Soft labels: {'the average of ' if len(found) > 1 else ''}{', '.join(found) or 'none'}.\n"
 
 
 def _crossed(facts: dict[str, Any]) -> bool:

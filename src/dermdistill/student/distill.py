@@ -127,10 +127,22 @@ def distill(
         run.finish(
             parameters=count.parameters, macs=count.macs, best_epoch=progressed.best_epoch,
             best_auroc=progressed.best, training_seconds=round(progressed.seconds, 1),
-            model_sha256=sha256_file(run.model),
+            model_sha256=sha256_file(run.model), taught_by=_taught_by(spec, bank, teachers),
         )  # fmt: skip
     fabric.barrier()
     return run
+
+
+def _taught_by(spec: StudentSpec, bank: Bank | None, teachers: Sequence[Path]) -> list[dict[str, Any]]:
+    """Name, model, image size and weights' hash of each teacher whose soft labels the student learned."""
+    if spec.labels == "none":
+        return []
+    found = (
+        bank.header["teachers"]
+        if bank is not None and spec.labels == "bank"
+        else [Run(path).header() for path in teachers]
+    )
+    return [{key: header[key] for key in ("name", "model", "image_size", "model_sha256")} for header in found]
 
 
 def _inputs(
