@@ -3,13 +3,15 @@
     python scripts/publish.py recipes/ham10000.toml --work work/ham10000 --ship lite0-cut-kd
 
 Writes results/<recipe's name>/ (recipe, report, headers and metrics of every run, training curves, log; no images; of
-a cross-validation also the predictions, so that it can be gone on with), the table between the marks
-`<!-- results:NAME -->` in README.md, and, with --ship, src/dermdistill/weights/ with the training checkpoint beside it.
+a cross-validation also the predictions, so that it can be gone on with; with --bank the soft labels of that part), the
+table between the marks `<!-- results:NAME -->` in README.md, and, with --ship, src/dermdistill/weights/ with the
+training checkpoint beside it.
 """
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--work", type=Path, help="the work folder, by default work/<recipe's name>")
     parser.add_argument("--ship", metavar="STUDENT", help="make this student's bundle the package's own")
+    parser.add_argument("--bank", metavar="PART", action="append", default=[], help="publish this part's soft labels")
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     work = Work(recipe, given.work or Path("work") / recipe.name)
@@ -52,7 +55,7 @@ def main() -> None:
     if undone:
         raise InputError(f"{work.folder} is not finished: {', '.join(undone)} to do; `dermdistill run` goes on with it")
     out = ROOT / "results" / recipe.name
-    publish(work, given.recipe, out)
+    publish(work, given.recipe, out, given.bank)
     table = (out / "table.md").read_text(encoding="utf-8")
     replace_between(ROOT / "README.md", recipe.name, table + f"\nMore: [results/{recipe.name}](results/{recipe.name}).")
     if given.ship:
@@ -60,8 +63,8 @@ def main() -> None:
     print(f"{out} written" + (f", {given.ship} shipped" if given.ship else ""))
 
 
-def publish(work: Work, recipe_path: Path, out: Path) -> None:
-    """Copy what can be told without the images."""
+def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = ()) -> None:
+    """Copy what can be told without the images; of the parts named in `banks` the soft labels too."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shutil.copyfile(recipe_path, out / "recipe.toml")
@@ -75,10 +78,12 @@ def publish(work: Work, recipe_path: Path, out: Path) -> None:
     if (work.shipped.bank / "bank.json").exists():
         bank = read_json(work.shipped.bank / "bank.json")
         write_json(out / "bank.json", {**bank, "images": len(bank["images"]), "shards": len(bank["shards"])})
+    for name in banks:
+        shutil.copytree(work.of(name).bank, out / "banks" / name)
     splits = read_json(work.splits)
     write_json(out / "splits.json", {**splits, "folds": len(splits["folds"])})
     write_text(out / "curves.svg", curves({name: run.read_metrics() for name, run in runs.items()}))
-    write_text(out / "README.md", readme(work.recipe, recipe_path, read_json(out / "report.json"), runs))
+    write_text(out / "README.md", readme(work.recipe, recipe_path, read_json(out / "report.json"), runs, out))
 
 
 def crossed(recipe: Recipe) -> bool:
@@ -124,8 +129,21 @@ def auroc(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict[str, Run]) -> str:
+BANKS = """
+
+## Soft labels
+
+`banks/` holds what the teachers said of eight sampled views of each training image. With the images, and `runs/` copied
+into the work folder, another student can learn from them without a teacher to train:
+
+    cp -r results/{name}/runs/. work/{name}
+    cp -r results/{name}/banks/{part} work/{name}/{part}/bank"""
+
+
+def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict[str, Run], out: Path) -> str:
     """What was run, on what, how to run it again, and the table."""
+    parts = sorted(path.name for path in (out / "banks").glob("*"))
+    banks = BANKS.format(name=recipe.name, part=parts[0]) if parts else ""
     headers = {name: run.header() for name, run in runs.items()}
     rows = "\n".join(
         f"| {name} | {header['image_size']} px | {header['recipe']['train']['epochs']} | {header['seed']} "
@@ -154,7 +172,7 @@ def readme(recipe: Recipe, recipe_path: Path, report: dict[str, Any], runs: dict
 
 ## On the test images
 
-{(ROOT / "results" / recipe.name / "table.md").read_text(encoding="utf-8")}
+{(out / "table.md").read_text(encoding="utf-8")}
 The whole report: [report.html](report.html), [report.json](report.json).
 
 ## Training
@@ -166,7 +184,7 @@ The whole report: [report.html](report.html), [report.json](report.json).
 ![Training curves](curves.svg)
 
 Files: [recipe.toml](recipe.toml), [log.txt](log.txt), [splits.json](splits.json) (rule and hash), `runs/` (each run's
-header and its metrics of every epoch{", and what it predicted" if crossed(recipe) else ""}).
+header and its metrics of every epoch{", and what it predicted" if crossed(recipe) else ""}).{banks}
 """
 
 

@@ -27,7 +27,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.parts import part_names, parts
 from dermdistill.run import Run
-from dermdistill.softlabels.bank import Bank, BankSpec, read_bank, write_bank
+from dermdistill.softlabels.bank import Bank, BankSpec, is_written, read_bank, write_bank
 from dermdistill.student.distill import distill
 from dermdistill.teacher.finetune import load_teacher, teach
 from dermdistill.work import Work
@@ -222,20 +222,25 @@ def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
 
 def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> Bank:
     """The soft-label bank of the training images; other processes wait until the first has written it."""
-    spec = work.recipe.soften
-    if fabric.is_global_zero:
-        loaded = [load_teacher(folder) for folder in work.ensemble]
-        sets = [
-            image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
-            for _, header in loaded
-        ]
-        teachers, headers = [teacher for teacher, _ in loaded], [header for _, header in loaded]
-        write_bank(
-            work.bank, BankSpec(spec.views, spec.seed, spec.spec), teachers, headers, sets,
-            manifest_hash(manifest), device=fabric.device, batch_size=spec.batch_size,
-        )  # fmt: skip
+    teachers = [Run(folder).header()["model_sha256"] for folder in work.ensemble]
+    if fabric.is_global_zero and not is_written(work.bank, work.recipe.soften.views, teachers):
+        _write_bank(work, manifest, part, fabric)
     fabric.barrier()
     return read_bank(work.bank)
+
+
+def _write_bank(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> None:
+    spec = work.recipe.soften
+    loaded = [load_teacher(folder) for folder in work.ensemble]
+    sets = [
+        image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
+        for _, header in loaded
+    ]
+    teachers, headers = [teacher for teacher, _ in loaded], [header for _, header in loaded]
+    write_bank(
+        work.bank, BankSpec(spec.views, spec.seed, spec.spec), teachers, headers, sets,
+        manifest_hash(manifest), device=fabric.device, batch_size=spec.batch_size,
+    )  # fmt: skip
 
 
 def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) -> None:

@@ -132,6 +132,19 @@ def test_a_second_run_does_nothing_and_a_finished_part_needs_no_bank(work):
     assert (work / "out" / "report" / "report.json").stat().st_mtime_ns == before
 
 
+def test_a_student_can_be_trained_from_a_bank_whose_teacher_is_not_there(work, tmp_path):
+    (tmp_path / "crossed.toml").write_text((work / "crossed.toml").read_text())
+    shutil.copytree(work / "out", tmp_path / "out")
+    (tmp_path / "cache").symlink_to(work / "cache")
+    (tmp_path / "out" / "fold-2" / "teachers" / "teacher" / "model.safetensors").unlink()
+    student = tmp_path / "out" / "fold-2" / "students" / "taught"
+    before = pd.read_parquet(student / "predictions.parquet")
+    shutil.rmtree(student)
+    done = _invoke(tmp_path)
+    assert done.exit_code == 0, done.output
+    pd.testing.assert_frame_equal(pd.read_parquet(student / "predictions.parquet"), before)
+
+
 def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teachers(work, tmp_path):
     (tmp_path / "crossed.toml").write_text(
         RECIPE.replace("final = true", 'final = true\nfinal_teachers = "tested"').replace(

@@ -9,7 +9,7 @@ from dermdistill.classifier import image_sets
 from dermdistill.data.augment import ViewSpec
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.softlabels import bank as bank_module
-from dermdistill.softlabels.bank import BankLabels, BankSpec, read_bank, write_bank
+from dermdistill.softlabels.bank import BankLabels, BankSpec, is_written, read_bank, write_bank
 from dermdistill.softlabels.label import OnlineLabels, ensemble, to_classes
 
 CPU = torch.device("cpu")
@@ -136,6 +136,23 @@ def test_damage_is_noticed(tmp_path, teachers):
     (tmp_path / "bank" / "bank.json").write_text(json.dumps({**header, "format": "other"}))
     with pytest.raises(IntegrityError, match="is not a dermdistill-bank/1 file"):
         read_bank(tmp_path / "bank")
+
+
+def test_a_whole_bank_of_the_same_teachers_needs_them_no_more(tmp_path, teachers):
+    folder, hashes = tmp_path / "bank", [header["model_sha256"] for header in teachers[1]]
+    assert not is_written(folder, 2, hashes)
+    _write(folder, teachers, views=2)
+    assert is_written(folder, 2, hashes)
+    assert not is_written(folder, 3, hashes)
+    assert not is_written(folder, 2, ["f" * 64, *hashes[1:]])
+    shard = next(folder.glob("*.safetensors"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    assert not is_written(folder, 2, hashes)
+    shard.write_bytes(content)
+    header = json.loads((folder / "bank.json").read_text())
+    (folder / "bank.json").write_text(json.dumps({**header, "status": "running"}))
+    assert not is_written(folder, 2, hashes)
 
 
 def test_a_bank_of_teachers_of_synthetic_images_says_so(teachers, tmp_path):

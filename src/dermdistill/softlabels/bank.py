@@ -157,6 +157,26 @@ def _shard(
     return np.concatenate(parts)
 
 
+def is_written(folder: str | Path, views: int, teachers: Sequence[str]) -> bool:
+    """Whether a bank is complete and undamaged, so that its teachers need not be loaded.
+
+    Args:
+        folder: the bank.
+        views: at least so many.
+        teachers: the hashes of their weights, in order.
+    """
+    folder = Path(folder)
+    if not (folder / "bank.json").exists():
+        return False
+    state = read_json(folder / "bank.json")
+    return (
+        state.get("status") == "complete"
+        and state["views"] >= views
+        and [teacher["model_sha256"] for teacher in state["teachers"]] == list(teachers)
+        and all(_is_whole(folder / name, checksum) for name, checksum in state["shards"].items())
+    )
+
+
 @dataclass(frozen=True)
 class Bank:
     """A finished bank on disk."""
