@@ -100,13 +100,14 @@ def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
             found = row["metrics"]["auroc"]
             error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
             colour = "#0b5cad" if row["kept"] else "#64748b"
-            place = row[key] / unit * 1.04 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
+            place = row[key] / unit * 1.05 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
+            above = 3 + 9 * (beside[row[key]] % 2)  # and their numbers one above the other
             beside[row[key]] += 1
             axes.errorbar(
                 place, found["value"], error, fmt="o", ms=6, lw=1, color=colour, mfc=colour if row["kept"] else "white",
                 label=f"{number}  {row['recipe']}: {row['name']}",
             )  # fmt: skip
-            axes.annotate(str(number), (place, found["value"] + error[1][0]), xytext=(0, 3), ha="center",
+            axes.annotate(str(number), (place, found["value"] + error[1][0]), xytext=(0, above), ha="center",
                           textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
         axes.set(xlabel=label, ylabel="melanoma AUROC")
         axes.set_xscale("log")
