@@ -409,3 +409,13 @@ def test_the_command_tells_what_does_not_fit(files: Path, teacher: str, message:
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert not (files / "out").exists()
+
+
+def test_the_table_compares_on_each_source(report: dict, tmp_path: Path):
+    text = (tmp_path / "report" / "table.md").read_text()
+    second = report["by_source"]["second"]
+    assert f"AUROC on second, {second['n']} images ({second['positives']} melanomas)" in text
+    gap = interval(second["models"]["student"]["difference"], signed=True)
+    row = next(line for line in text.splitlines() if line.startswith("| student") and gap in line)
+    assert row.count("|") == 6
+    assert f"minus teacher: {gap}" in (tmp_path / "report" / "report.html").read_text()

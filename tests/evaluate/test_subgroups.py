@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
-from dermdistill.evaluate.subgroups import FEWEST, subgroups
+from dermdistill.evaluate.subgroups import FEWEST, by_source, subgroups
 
 
 @pytest.fixture
@@ -46,3 +46,23 @@ def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, sco
 def test_what_no_image_has_makes_no_group(manifest: pd.DataFrame, scored: Scored):
     manifest["sex"] = pd.NA
     assert not any(name.startswith("sex") for name in subgroups(manifest, scored, np.ones((3, len(manifest)))))
+
+
+def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scored):
+    better = Scored(scored.p + 0.5 * scored.y, scored.y, None, None)
+    weights = resamples(clusters(manifest), 200, 0)
+    found = by_source(manifest, {"first": scored, "better": better}, weights, "first")
+    assert set(found) == {"first", "second"}
+    for source, entry in found.items():
+        mask = (manifest["source"] == source).to_numpy(bool)
+        gap = roc_auc_score(scored.y[mask], better.p[mask]) - roc_auc_score(scored.y[mask], scored.p[mask])
+        assert entry["models"]["better"]["difference"]["value"] == pytest.approx(gap)
+        assert entry["models"]["better"]["difference"]["low"] > 0
+        assert entry["models"]["first"]["difference"] is None
+        same = subgroups(manifest, better, weights)[f"source: {source}"]
+        assert entry["models"]["better"]["auroc"].items() <= same.items()
+        assert (entry["n"], entry["positives"]) == (same["n"], same["positives"])
+
+
+def test_one_source_is_not_told_twice(manifest: pd.DataFrame, scored: Scored):
+    assert by_source(manifest.assign(source="first"), {"m": scored}, np.ones((3, len(manifest))), "m") == {}

@@ -18,7 +18,7 @@ from dermdistill.evaluate.intervals import all_figures, clusters, difference, fi
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
 from dermdistill.evaluate.seeds import over_seeds
 from dermdistill.evaluate.sources import ModelPredictions
-from dermdistill.evaluate.subgroups import subgroups
+from dermdistill.evaluate.subgroups import by_source, subgroups
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
@@ -111,6 +111,7 @@ def evaluate(
             for name in models if name != baseline
         },
         "over_seeds": over_seeds(models, figures, baseline),
+        "by_source": by_source(table, {name: part.scored for name, part in judged.items()}, weights, baseline),
     }  # fmt: skip
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -311,6 +312,20 @@ def _seed_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def _source_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the AUROC on each source, as text."""
+    head, sources = ["by source"], report["by_source"]
+    for source, entry in sources.items():
+        of = f"{source}, {entry['n']:,} images ({entry['positives']} melanomas)"
+        head += [f"AUROC on {of}", f"minus {report['baseline']}"]
+    rows = []
+    for name in report["models"]:
+        found = [entry["models"][name] for entry in sources.values()]
+        cells = [(interval(of["auroc"]), of["difference"]) for of in found]
+        rows.append([name, *(text for of, gap in cells for text in (of, "" if gap is None else interval(gap, True)))])
+    return head, rows
+
+
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
     return [lines[0], "|" + "---|" * len(head), *lines[1:]]
@@ -322,6 +337,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines = _table(head, rows)
     if report["over_seeds"]:
         lines += ["", *_table(*_seed_rows(report))]
+    if report["by_source"]:
+        lines += ["", *_table(*_source_rows(report))]
     bootstrap = report["bootstrap"]
     lines += [
         "",

@@ -1,4 +1,4 @@
-"""Melanoma AUROC by source, sex, age and site."""
+"""Melanoma AUROC by source, sex, age and site, and what models differ by on each source."""
 
 from dataclasses import asdict
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dermdistill.evaluate.intervals import figure, in_blocks
+from dermdistill.evaluate.intervals import difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 
 FEWEST = 10
@@ -26,15 +26,51 @@ def subgroups(table: pd.DataFrame, scored: Scored, weights: np.ndarray) -> dict[
     """
     found = {}
     for name, mask in _masks(table):
+        values, why = _replicates(scored, mask, weights)
         positives, n = int(scored.y[mask].sum()), int(mask.sum())
-        if min(positives, n - positives) < FEWEST:
-            why = f"needs {FEWEST} melanomas and {FEWEST} others, has {positives} and {n - positives}"
-            entry = {"value": None, "low": None, "high": None, "undefined": 0, "reason": why}
-        else:
-            part = Scored(scored.p[mask], scored.y[mask], None, None)
-            entry = asdict(figure(in_blocks(partial(auroc, part), weights[:, mask]), "undefined"))
-        found[name] = {"n": n, "positives": positives, **entry}
+        found[name] = {"n": n, "positives": positives, **asdict(figure(values, why))}
     return found
+
+
+def by_source(
+    table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, baseline: str
+) -> dict[str, dict[str, Any]]:
+    """Each model's AUROC on each source, and its paired difference to the baseline's; nothing if there is one source.
+
+    Args:
+        table: the images [N], columns of the manifest.
+        scored: the models on them, by name.
+        weights: bootstrap weights [R, N].
+        baseline: one of the models.
+
+    Returns:
+        By source: `n`, `positives`, and by model `auroc` and `difference`, which the baseline has not.
+    """
+    sources = sorted(table["source"].unique())
+    found: dict[str, dict[str, Any]] = {}
+    for source in sources if len(sources) > 1 else []:
+        mask = (table["source"] == source).to_numpy(bool)
+        values = {name: _replicates(part, mask, weights) for name, part in scored.items()}
+        entries = {
+            name: {
+                "auroc": asdict(figure(drawn, why)),
+                "difference": None if name == baseline else asdict(difference(drawn, values[baseline][0])),
+            }
+            for name, (drawn, why) in values.items()
+        }
+        positives = int(scored[baseline].y[mask].sum())
+        found[str(source)] = {"n": int(mask.sum()), "positives": positives, "models": entries}
+    return found
+
+
+def _replicates(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, str]:
+    """AUROC [R] of the images in `mask`, and why it is undefined, if it is: too few lesions of a kind."""
+    positives, n = int(scored.y[mask].sum()), int(mask.sum())
+    if min(positives, n - positives) < FEWEST:
+        why = f"needs {FEWEST} melanomas and {FEWEST} others, has {positives} and {n - positives}"
+        return np.full(len(weights), np.nan), why
+    part = Scored(scored.p[mask], scored.y[mask], None, None)
+    return in_blocks(partial(auroc, part), weights[:, mask]), "undefined"
 
 
 def _masks(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
