@@ -142,7 +142,7 @@ class TeacherSpec(_Strict):
 
     name: str = Name
     model: str = "tf_efficientnet_lite0"
-    """Any timm model."""
+    """Any timm model, or a student of our own."""
     seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
     """By default the recipe's; not part of what identifies the training, which names its seed itself."""
     weights: Literal["package", "hub", "file", "none"] = "package"

@@ -28,7 +28,7 @@ from dermdistill.files import sha256_file, write_json
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
 from dermdistill.run import Run
 from dermdistill.student.registry import build
-from dermdistill.teacher.build import build_teacher
+from dermdistill.teacher.network import teacher_network
 
 DEFAULT_THRESHOLD = "sensitivity_95"
 _PARITY_IMAGES = 64
@@ -117,7 +117,8 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _load(run: Run, header: dict[str, Any]) -> nn.Module:
     if header["stage"] == "teacher":
-        model = build_teacher(header["model"], len(header["classes"]), weights="none", image_size=header["image_size"])
+        size = header["image_size"]
+        model, *_ = teacher_network(header["model"], len(header["classes"]), weights="none", image_size=size)
     else:
         model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
     try:

@@ -1,4 +1,4 @@
-"""Fine-tune a teacher: any timm model, on the seven diagnoses or on melanoma against the rest."""
+"""Fine-tune a teacher: a timm model or a student of our own, on the seven diagnoses or on melanoma alone."""
 
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 from dermdistill.run import Run, open_run
-from dermdistill.teacher.build import build_teacher, normalisation
 from dermdistill.teacher.frozen import FrozenTeacher
+from dermdistill.teacher.network import teacher_network
 from dermdistill.training import fit
 
 
@@ -61,12 +61,11 @@ def teach(
         IntegrityError: the splits belong to another manifest.
     """
     torch.manual_seed(seed)
-    model = build_teacher(
+    model, mean, std = teacher_network(
         spec.model, len(spec.class_names), weights=spec.weights, weights_file=spec.weights_file,
         image_size=spec.image_size,
         drop_rate=spec.drop_rate, drop_path_rate=spec.drop_path_rate,
     )  # fmt: skip
-    mean, std = normalisation(model)
     inputs = {"manifest": matching_hash(manifest, splits), "splits": splits.sha256, "bank": None}
     if spec.weights == "file" and spec.weights_file is not None:
         inputs["weights"] = sha256_file(spec.weights_file)
@@ -136,6 +135,7 @@ def load_teacher(folder: str | Path) -> tuple[FrozenTeacher, dict]:
         raise InputError(f"{folder} is not a finished teacher: stage {header['stage']}, status {header['status']}")
     if tuple(header["classes"]) not in (CLASSES, BINARY_CLASSES):
         raise InputError(f"{folder} has classes {header['classes']}, expected {CLASSES} or {BINARY_CLASSES}")
-    model = build_teacher(header["model"], len(header["classes"]), weights="none", image_size=header["image_size"])
+    size = header["image_size"]
+    model, *_ = teacher_network(header["model"], len(header["classes"]), weights="none", image_size=size)
     model.load_state_dict(load_file(run.weights()))
-    return FrozenTeacher(model, header["mean"], header["std"], header["image_size"]), header
+    return FrozenTeacher(model, header["mean"], header["std"], size), header
