@@ -13,6 +13,8 @@ from dermdistill.student.losses import LossSpec
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
+ENSEMBLE = "ensemble"
+"""The name in reports of several teachers' averaged probabilities."""
 Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
@@ -207,7 +209,7 @@ class EvaluateSpec(_Strict):
     replicates: int = Field(2000, ge=100)
     seed: int = Field(0, ge=0)
     baseline: str | None = None
-    """The model that the others are compared with; by default the first teacher."""
+    """The model that the others are compared with; by default the teacher, or the ensemble of several."""
 
 
 class ExportSpec(_Strict):
@@ -233,7 +235,8 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         students = [spec.name for spec in self.students]
-        names = [spec.name for spec in self.teachers] + students
+        several = [ENSEMBLE] if len(self.teachers) > 1 else []
+        names = [spec.name for spec in self.teachers] + several + students
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
@@ -251,6 +254,11 @@ class Recipe(_Strict):
         if len(precisions) > 1:
             raise ValueError(f"teachers and students of one recipe train in one precision, got {sorted(precisions)}")
         return self
+
+    @property
+    def baseline(self) -> str:
+        """The model that the others are compared with."""
+        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else self.teachers[0].name)
 
     @property
     def precision(self) -> str:

@@ -10,6 +10,7 @@ fold-0/, and report/out-of-fold/NAME.parquet holds what each model predicted of 
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.parts import part_names, parts
 from dermdistill.run import Run
-from dermdistill.softlabels.bank import Bank, BankSpec, is_written, read_bank, write_bank
+from dermdistill.softlabels.bank import Bank, BankSpec, is_written, knows_some, read_bank, write_bank
 from dermdistill.student.distill import distill
 from dermdistill.teacher.finetune import load_teacher, teach
 from dermdistill.work import Work
@@ -81,6 +82,7 @@ def _part_stages(work: Work) -> list[tuple[str, State]]:
     if any(spec.labels == "bank" for spec in work.students):
         bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
         done = bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
+        done = done and bank is not None and len(bank["teachers"]) == len(work.ensemble)
         plan.append((f"soften{where}", _state(done or not work.needs_bank)))
     for student in work.students:
         asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
@@ -230,17 +232,27 @@ def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabri
 
 
 def _write_bank(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> None:
-    spec = work.recipe.soften
-    loaded = [load_teacher(folder) for folder in work.ensemble]
+    """Of teachers that a finished bank here knows already, the logits are copied: they need not be loaded."""
+    spec, before = work.recipe.soften, work.bank.with_name("bank-before")
+    headers = [Run(folder).header() for folder in work.ensemble]
+    wanted = BankSpec(spec.views, spec.seed, spec.spec)
+    if not before.exists() and knows_some(work.bank, wanted, [header["model_sha256"] for header in headers]):
+        work.bank.rename(before)
+    known = read_bank(before) if before.exists() else None
+    there = {teacher["model_sha256"] for teacher in known.header["teachers"]} if known is not None else set()
+    teachers = [
+        None if header["model_sha256"] in there else load_teacher(folder)[0]
+        for folder, header in zip(work.ensemble, headers, strict=True)
+    ]
     sets = [
         image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
-        for _, header in loaded
+        for header in headers
     ]
-    teachers, headers = [teacher for teacher, _ in loaded], [header for _, header in loaded]
     write_bank(
-        work.bank, BankSpec(spec.views, spec.seed, spec.spec), teachers, headers, sets,
-        manifest_hash(manifest), device=fabric.device, batch_size=spec.batch_size,
+        work.bank, wanted, teachers, headers, sets, manifest_hash(manifest),
+        device=fabric.device, batch_size=spec.batch_size, known=known,
     )  # fmt: skip
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) -> None:
@@ -253,7 +265,7 @@ def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) ->
     models = _predictions(work)
     if not _is_current(work, "evaluate", identity, report):
         evaluate(
-            manifest, models, work.report, baseline=spec.baseline or work.recipe.teachers[0].name,
+            manifest, models, work.report, baseline=work.recipe.baseline,
             replicates=spec.replicates, seed=spec.seed,
         )  # fmt: skip
         _mark(work, "evaluate", identity)
@@ -271,13 +283,14 @@ def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) ->
 
 
 def _predictions(work: Work) -> "dict[str, ModelPredictions]":
-    """Each model's predictions; of several parts each image's by the model that never saw it."""
-    from dermdistill.evaluate.sources import pool, read_model
+    """Each model's predictions and the teachers' average; of several parts each image's by what never saw it."""
+    from dermdistill.evaluate.sources import pool, read_model, with_ensemble
 
-    names = _names(work)
+    names, teachers = _names(work), [spec.name for spec in work.recipe.teachers]
     if work.recipe.split.scheme == "hold-out":
-        return {name: read_model(_folder(work, name)) for name in names}
+        return with_ensemble({name: read_model(_folder(work, name)) for name in names}, teachers)
     pooled = {name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names}
+    pooled = with_ensemble(pooled, teachers)
     for name, model in pooled.items():
         path = work.report / "out-of-fold" / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """A model's predictions, from a run folder or from a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.config import ENSEMBLE
 from dermdistill.errors import InputError
 from dermdistill.run import Run
 
@@ -75,6 +77,32 @@ def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
         raise InputError(f"cannot pool models with other classes: {[model.classes for model in models.values()]}")
     tables = [model.table[model.table["role"] == "test"].assign(part=name) for name, model in models.items()]
     return ModelPredictions(first.classes, pd.concat(tables, ignore_index=True), first.header)
+
+
+def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) -> dict[str, ModelPredictions]:
+    """The same models, and if there are several teachers, after them the average of their probabilities.
+
+    Args:
+        models: by name, on the same images.
+        teachers: the names of those that are averaged, as they are for the soft labels.
+    """
+    if len(teachers) < 2:
+        return models
+    members = [models[name] for name in teachers]
+    first, columns = members[0], [f"logit_{name}" for name in members[0].classes]
+    logits = np.stack([model.logits(first.table["image_id"]) for model in members])
+    log_probabilities = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+    averaged = np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(members))
+    headers = [model.header for model in members]
+    header: dict[str, Any] = {
+        "stage": "ensemble",
+        "model": " + ".join(str(header.get("model")) for header in headers),
+        **{key: sum(header[key] for header in headers) for key in ("parameters", "macs") if key in headers[0]},
+        **{key: headers[0][key] for key in ("inputs", "seed", "hardware", "git_commit") if key in headers[0]},
+    }
+    found = ModelPredictions(first.classes, first.table.assign(**dict(zip(columns, averaged.T, strict=True))), header)
+    students = {name: model for name, model in models.items() if name not in teachers}
+    return {**dict(zip(teachers, members, strict=True)), ENSEMBLE: found, **students}
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -47,45 +47,50 @@ class BankSpec:
 def write_bank(
     folder: str | Path,
     bank: BankSpec,
-    teachers: Sequence[FrozenTeacher],
+    teachers: Sequence[FrozenTeacher | None],
     headers: Sequence[dict[str, Any]],
     images: Sequence[ImageSet],
     manifest_sha256: str,
     *,
     device: torch.device,
     batch_size: int = 128,
+    known: "Bank | None" = None,
 ) -> "Bank":
     """Write a bank, go on with one, or add views to one.
 
     Args:
         folder: the bank.
         bank: views, seed and augmentation spec.
-        teachers: M frozen teachers.
+        teachers: M frozen teachers, or None for one whose logits are in `known`.
         headers: their run headers.
         images: for each teacher the same images in the same order, at its own size.
         manifest_sha256: the hash of the manifest that the images come from.
         device: where the teachers compute.
         batch_size: images a forward pass.
+        known: another bank of the same views of the same images, from which the logits of its teachers are copied.
 
     Raises:
-        InputError: the folder holds a bank of other teachers, images, classes or another spec, or the teachers
-            do not have the same images.
+        InputError: the folder holds a bank of other teachers, images, classes or another spec, the teachers
+            do not have the same images, or `known` does not fit or lacks a teacher.
     """
     folder = Path(folder)
     if any(part.sha256s != images[0].sha256s for part in images):
         raise InputError("a teacher read other images than the first one; run `dermdistill data check` first")
     header = _header(bank, headers, images[0], manifest_sha256)
+    columns = _stored(known, teachers, header, bank.views)
     state = _open(folder, header, bank.views)
     blocks = [np.arange(start, min(start + BLOCK, len(images[0]))) for start in range(0, len(images[0]), BLOCK)]
     todo = [(view, block) for view in range(state["views"]) for block in range(len(blocks))]
-    for teacher in teachers:
-        teacher.to(device)
+    loaded = [(teacher.to(device), part) for teacher, part in zip(teachers, images, strict=True) if teacher is not None]
     with Progress(transient=True) as bars:
         bar = bars.add_task("soften", total=state["views"] * len(images[0]))
         for view, block in todo:
             name = f"view-{view:05d}-block-{block:05d}.safetensors"
             if not _is_whole(folder / name, state["shards"].get(name)):
-                logits = _shard(blocks[block], view, bank, teachers, images, device, batch_size)
+                logits = _shard(blocks[block], view, bank, loaded, device, batch_size) if loaded else None
+                if known is not None and columns:
+                    logits = _joined(logits, known.logits(view)[blocks[block]], columns)
+                assert logits is not None
                 with atomic_path(folder / name) as temporary:
                     save_file({"logits": logits}, temporary)
                 state["shards"][name] = sha256_file(folder / name)
@@ -144,17 +149,50 @@ def _is_whole(path: Path, checksum: str | None) -> bool:
     return checksum is not None and path.exists() and sha256_file(path) == checksum
 
 
+def _stored(
+    known: "Bank | None", teachers: Sequence[FrozenTeacher | None], header: dict[str, Any], views: int
+) -> dict[int, int]:
+    """The place of each teacher that is not loaded, and its column in `known`."""
+    absent = [place for place, teacher in enumerate(teachers) if teacher is None]
+    if not absent:
+        return {}
+    if known is None:
+        raise InputError("a teacher is not loaded, and no bank was given that holds its logits")
+    fixed = ("manifest_sha256", "classes", "spec", "seed", "preprocess", "images")
+    different = [key for key in fixed if known.header[key] != header[key]]
+    different += ["views"] if known.views < views else []
+    there = [teacher["model_sha256"] for teacher in known.header["teachers"]]
+    asked = {place: header["teachers"][place]["model_sha256"] for place in absent}
+    if different or set(asked.values()) - set(there):
+        why = f"{', '.join(different)} differ" if different else "it lacks a teacher that is not loaded"
+        raise InputError(f"the logits of the bank {known.folder} cannot be taken over: {why}")
+    return {place: there.index(sha256) for place, sha256 in asked.items()}
+
+
 def _shard(
-    which: np.ndarray, view: int, bank: BankSpec, teachers: Sequence[FrozenTeacher], images: Sequence[ImageSet],
+    which: np.ndarray, view: int, bank: BankSpec, teachers: Sequence[tuple[FrozenTeacher, ImageSet]],
     device: torch.device, batch_size: int,
 ) -> np.ndarray:  # fmt: skip
     seed = view_seed(bank.seed, view)
+    nets, images = [teacher for teacher, _ in teachers], [part for _, part in teachers]
     parts = []
     for start in range(0, len(which), batch_size):
         rows = which[start : start + batch_size]
         parameters = sample_views([images[0].sha256s[row] for row in rows], seed, bank.spec)
-        parts.append(teacher_logits(teachers, images, rows, parameters, device).cpu().numpy())
+        parts.append(teacher_logits(nets, images, rows, parameters, device).cpu().numpy())
     return np.concatenate(parts)
+
+
+def _joined(computed: np.ndarray | None, stored: np.ndarray, columns: dict[int, int]) -> np.ndarray:
+    """The logits of all teachers [B, M, C]: of those that are stored by their place, the computed ones in between."""
+    rest = iter(range(0 if computed is None else computed.shape[1]))
+    places = range(len(columns) + (0 if computed is None else computed.shape[1]))
+    parts = []
+    for place in places:
+        source, column = (stored, columns[place]) if place in columns else (computed, next(rest))
+        assert source is not None
+        parts.append(source[:, column])
+    return np.stack(parts, 1)
 
 
 def is_written(folder: str | Path, views: int, teachers: Sequence[str]) -> bool:
@@ -175,6 +213,23 @@ def is_written(folder: str | Path, views: int, teachers: Sequence[str]) -> bool:
         and [teacher["model_sha256"] for teacher in state["teachers"]] == list(teachers)
         and all(_is_whole(folder / name, checksum) for name, checksum in state["shards"].items())
     )
+
+
+def knows_some(folder: str | Path, wanted: BankSpec, teachers: Sequence[str]) -> bool:
+    """Whether a finished bank holds the wanted views of some of these teachers, and of no other.
+
+    Args:
+        folder: the bank.
+        wanted: views, seed and augmentation spec.
+        teachers: the hashes of their weights.
+    """
+    folder = Path(folder)
+    if not (folder / "bank.json").exists():
+        return False
+    state = read_json(folder / "bank.json")
+    there = {teacher["model_sha256"] for teacher in state["teachers"]}
+    same = (state["spec"], state["seed"]) == (wanted.spec.model_dump(mode="json"), wanted.seed)
+    return same and state["status"] == "complete" and state["views"] >= wanted.views and there < set(teachers)
 
 
 @dataclass(frozen=True)
