@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from dermdistill.cli import app
 from dermdistill.errors import InputError
+from dermdistill.softlabels.bank import read_bank
 
 RECIPE = """
 name = "crossed"
@@ -143,6 +144,40 @@ def test_a_student_can_be_trained_from_a_bank_whose_teacher_is_not_there(work, t
     done = _invoke(tmp_path)
     assert done.exit_code == 0, done.output
     pd.testing.assert_frame_equal(pd.read_parquet(student / "predictions.parquet"), before)
+
+
+SECOND = """[[teachers]]
+name = "born-again"
+weights = "none"
+model = "repds"
+image_size = 32
+drop_rate = 0.3
+drop_path_rate = 0.0
+train = { epochs = 1, batch_size = 16 }
+[soften]
+"""
+
+
+def test_a_student_of_our_own_joins_the_teachers_of_a_bank(work, tmp_path):
+    (tmp_path / "crossed.toml").write_text(RECIPE.replace("[soften]\n", SECOND).replace("[0, 2]", "[2]"))
+    (tmp_path / "cache").symlink_to(work / "cache")
+    for fold in ("fold-2", "final"):
+        for kept in ("teachers", "bank"):
+            shutil.copytree(work / "out" / fold / kept, tmp_path / "out" / fold / kept, dirs_exist_ok=True)
+        (tmp_path / "out" / fold / "teachers" / "teacher" / "model.safetensors").unlink()
+    assert "soften (fold-2) │ to do" in " ".join(_invoke(tmp_path, "--dry-run").output.split())
+    done = _invoke(tmp_path)
+    assert done.exit_code == 0, done.output
+    before, after = (read_bank(folder / "out" / "fold-2" / "bank") for folder in (work, tmp_path))
+    assert [teacher["name"] for teacher in after.header["teachers"]] == ["teacher", "born-again"]
+    assert (after.logits(1)[:, :1] == before.logits(1)).all()
+    assert not (tmp_path / "out" / "fold-2" / "bank-before").exists()
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    assert report["baseline"] == "ensemble"
+    assert report["models"]["ensemble"]["parameters"] == sum(
+        report["models"][name]["parameters"] for name in ("teacher", "born-again")
+    )
+    assert list(report["differences"]) == ["teacher", "born-again", "taught", "alone", "alone-again"]
 
 
 def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teachers(work, tmp_path):

@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dermdistill.classes import CLASSES
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.evaluate.sources import read_model
+from dermdistill.evaluate.sources import ModelPredictions, read_model, with_ensemble
 
 
 def predictions(**changes: object) -> pd.DataFrame:
@@ -107,3 +108,17 @@ def test_a_bundle_is_told_apart(tmp_path: Path):
     (tmp_path / "bundle.json").write_text("{}")
     with pytest.raises(InputError, match="is a bundle; evaluate the run"):
         read_model(tmp_path)
+
+
+def test_several_teachers_are_judged_together_too():
+    names = ["logit_other", "logit_mel"]
+    one, two = (ModelPredictions(("other", "mel"), predictions(), {"model": name, "parameters": 3}) for name in "ab")
+    two.table[names] = np.random.default_rng(0).normal(size=(2, 2)) * 3
+    reordered = ModelPredictions(two.classes, two.table[::-1], two.header)
+    found = with_ensemble({"a": one, "student": one, "b": reordered}, ["a", "b"])
+    assert list(found) == ["a", "b", "ensemble", "student"]
+    assert found["ensemble"].header == {"stage": "ensemble", "model": "a + b", "parameters": 6}
+    ids = pd.Series(["b", "a"])
+    softmax = [np.exp(model.logits(ids)) / np.exp(model.logits(ids)).sum(1, keepdims=True) for model in (one, two)]
+    np.testing.assert_allclose(np.exp(found["ensemble"].logits(ids)), sum(softmax) / 2)
+    assert with_ensemble({"a": one, "student": two}, ["a"]) == {"a": one, "student": two}

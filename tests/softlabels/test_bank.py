@@ -9,7 +9,7 @@ from dermdistill.classifier import image_sets
 from dermdistill.data.augment import ViewSpec
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.softlabels import bank as bank_module
-from dermdistill.softlabels.bank import BankLabels, BankSpec, is_written, read_bank, write_bank
+from dermdistill.softlabels.bank import BankLabels, BankSpec, is_written, knows_some, read_bank, write_bank
 from dermdistill.softlabels.label import OnlineLabels, ensemble, to_classes
 
 CPU = torch.device("cpu")
@@ -160,3 +160,36 @@ def test_a_bank_of_teachers_of_synthetic_images_says_so(teachers, tmp_path):
     assert "synthetic" not in _write(tmp_path / "real", teachers).header
     drawn = [{**header, "data_sources": ["synthetic"]} for header in headers]
     assert _write(tmp_path / "drawn", (frozen, drawn, images)).header["synthetic"] is True
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_bank_gains_a_teacher_without_the_other_ones_weights(tmp_path, teachers, monkeypatch, there):
+    monkeypatch.setattr(bank_module, "BLOCK", 8)
+    frozen, headers, images = teachers
+    whole = _write(tmp_path / "whole", teachers)
+    hashes = [header["model_sha256"] for header in headers]
+    known = _write(tmp_path / "known", tuple(part[there : there + 1] for part in teachers))
+    assert knows_some(known.folder, BankSpec(2, 0, ViewSpec()), hashes)
+    assert not knows_some(known.folder, BankSpec(4, 0, ViewSpec()), hashes)
+    assert not knows_some(known.folder, BankSpec(2, 1, ViewSpec()), hashes)
+    assert not knows_some(whole.folder, BankSpec(2, 0, ViewSpec()), hashes)
+    assert not knows_some(tmp_path / "none", BankSpec(2, 0, ViewSpec()), hashes)
+    some = [None if place == there else teacher for place, teacher in enumerate(frozen)]
+    joined = _write(tmp_path / "joined", (some, headers, images), known=known)
+    assert joined.header["teachers"] == whole.header["teachers"]
+    for view in range(3):
+        np.testing.assert_array_equal(joined.logits(view), whole.logits(view))
+
+
+def test_stored_logits_of_other_views_or_teachers_are_refused(tmp_path, teachers):
+    frozen, headers, images = teachers
+    some = ([None, frozen[1]], headers, images)
+    with pytest.raises(InputError, match="no bank was given"):
+        _write(tmp_path / "new", some)
+    second = _write(tmp_path / "second", (frozen[1:], headers[1:], images[1:]))
+    with pytest.raises(InputError, match="lacks a teacher"):
+        _write(tmp_path / "new", some, known=second)
+    first = _write(tmp_path / "first", (frozen[:1], headers[:1], images[:1]), views=2, seed=7)
+    with pytest.raises(InputError, match="seed, views differ"):
+        _write(tmp_path / "new", some, known=first)
+    assert not (tmp_path / "new").exists()
