@@ -3,9 +3,9 @@
     python scripts/publish.py recipes/ham10000.toml --work work/ham10000 --ship lite0-cut-kd
 
 Writes results/<recipe's name>/ (recipe, report, headers and metrics of every run, training curves, log; no images; of
-a cross-validation also the predictions, so that it can be gone on with; with --bank the soft labels of that part), the
-table between the marks `<!-- results:NAME -->` in README.md, and, with --ship, src/dermdistill/weights/ with the
-training checkpoint beside it.
+a cross-validation also the predictions, so that it can be gone on with; with --bank the soft labels of that part, with
+--weights the weights of all networks within the budget), the table between the marks `<!-- results:NAME -->` in
+README.md, and, with --ship, src/dermdistill/weights/ with the training checkpoint beside it.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from dermdistill.files import read_json, write_json, write_text
 from dermdistill.parts import part_names
 from dermdistill.pipeline import stages
 from dermdistill.run import Run
+from dermdistill.student.registry import BUDGET
 from dermdistill.work import Work
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="the work folder, by default work/<recipe's name>")
     parser.add_argument("--ship", metavar="STUDENT", help="make this student's bundle the package's own")
     parser.add_argument("--bank", metavar="PART", action="append", default=[], help="publish this part's soft labels")
+    parser.add_argument("--weights", action="store_true", help="publish the weights of networks within the budget")
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     work = Work(recipe, given.work or Path("work") / recipe.name)
@@ -55,7 +57,7 @@ def main() -> None:
     if undone:
         raise InputError(f"{work.folder} is not finished: {', '.join(undone)} to do; `dermdistill run` goes on with it")
     out = ROOT / "results" / recipe.name
-    publish(work, given.recipe, out, given.bank)
+    publish(work, given.recipe, out, given.bank, given.weights)
     table = (out / "table.md").read_text(encoding="utf-8")
     replace_between(ROOT / "README.md", recipe.name, table + f"\nMore: [results/{recipe.name}](results/{recipe.name}).")
     if given.ship:
@@ -63,8 +65,8 @@ def main() -> None:
     print(f"{out} written" + (f", {given.ship} shipped" if given.ship else ""))
 
 
-def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = ()) -> None:
-    """Copy what can be told without the images; of the parts named in `banks` the soft labels too."""
+def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = (), weights: bool = False) -> None:
+    """Copy what can be told without the images; soft labels of the parts in `banks` and weights if asked for."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shutil.copyfile(recipe_path, out / "recipe.toml")
@@ -74,7 +76,8 @@ def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = ())
     runs = run_folders(work)
     kept = {"run.json", "metrics.jsonl"} | ({"predictions.parquet"} if crossed(work.recipe) else set())
     for name, run in runs.items():
-        shutil.copytree(run.folder, out / "runs" / name, ignore=lambda _, names: set(names) - kept)
+        small = {"model.safetensors"} if weights and run.header()["parameters"] <= BUDGET else set()
+        keep_only(run.folder, out / "runs" / name, kept | small)
     if (work.shipped.bank / "bank.json").exists():
         bank = read_json(work.shipped.bank / "bank.json")
         write_json(out / "bank.json", {**bank, "images": len(bank["images"]), "shards": len(bank["shards"])})
@@ -84,6 +87,13 @@ def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = ())
     write_json(out / "splits.json", {**splits, "folds": len(splits["folds"])})
     write_text(out / "curves.svg", curves({name: run.read_metrics() for name, run in runs.items()}))
     write_text(out / "README.md", readme(work.recipe, recipe_path, read_json(out / "report.json"), runs, out))
+
+
+def keep_only(folder: Path, out: Path, names: set[str]) -> None:
+    out.mkdir(parents=True)
+    for name in names:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, out / name)
 
 
 def crossed(recipe: Recipe) -> bool:
@@ -184,7 +194,8 @@ The whole report: [report.html](report.html), [report.json](report.json).
 ![Training curves](curves.svg)
 
 Files: [recipe.toml](recipe.toml), [log.txt](log.txt), [splits.json](splits.json) (rule and hash), `runs/` (each run's
-header and its metrics of every epoch{", and what it predicted" if crossed(recipe) else ""}).{banks}
+header and its metrics of every epoch{", and what it predicted" if crossed(recipe) else ""}; of small networks the
+weights, if they are there).{banks}
 """
 
 
