@@ -25,10 +25,10 @@ from dermdistill.export.card import model_card, weights_licence
 from dermdistill.export.onnx import Deployed, write_onnx
 from dermdistill.export.parity import check_parity
 from dermdistill.files import sha256_file, write_json
+from dermdistill.networks import teacher_network
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
 from dermdistill.run import Run
 from dermdistill.student.registry import build
-from dermdistill.teacher.network import teacher_network
 
 DEFAULT_THRESHOLD = "sensitivity_95"
 _PARITY_IMAGES = 64

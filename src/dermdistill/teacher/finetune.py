@@ -25,9 +25,9 @@ from dermdistill.cost import count
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
+from dermdistill.networks import teacher_network
 from dermdistill.run import Run, open_run
 from dermdistill.teacher.frozen import FrozenTeacher
-from dermdistill.teacher.network import teacher_network
 from dermdistill.training import fit
 
 

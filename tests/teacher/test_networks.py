@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from dermdistill.errors import InputError
+from dermdistill.networks import teacher_network
 from dermdistill.student import registry
-from dermdistill.teacher.network import teacher_network
 
 
 def test_a_student_of_our_own_with_the_dropout_that_is_asked_for():
