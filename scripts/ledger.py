@@ -79,7 +79,8 @@ def page(rows: list[dict[str, Any]]) -> str:
             f"| {'' if row['gap'] is None else interval(row['gap'], signed=True)} "
             f"| {'yes' if row['kept'] else 'no'} | {row['note']} |"
         )
-    lines += ["", "![AUROC against multiply-accumulates](auroc-macs.svg)", "",
+    lines += ["", "In the drawings students of one cost stand side by side, a little to the right of it.", "",
+              "![AUROC against multiply-accumulates](auroc-macs.svg)", "",
               "![AUROC against parameters](auroc-parameters.svg)", ""]  # fmt: skip
     return "\n".join(lines)
 
@@ -100,7 +101,7 @@ def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
             found = row["metrics"]["auroc"]
             error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
             colour = "#0b5cad" if row["kept"] else "#64748b"
-            place = row[key] / unit * 1.05 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
+            place = row[key] / unit * 1.03 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
             above = 3 + 9 * (beside[row[key]] % 2)  # and their numbers one above the other
             beside[row[key]] += 1
             axes.errorbar(
