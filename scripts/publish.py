@@ -31,9 +31,9 @@ HELD_OUT = (
     "images."
 )
 CROSSED = (
-    "Every image was predicted by a network that did not see it in training; temperature and thresholds of each of five "
-    "groups of lesions were chosen by the other four. What else was chosen on these images, if anything, the first "
-    "lines say."
+    "Every image was predicted by a network that did not see it in training; temperature and thresholds of each of "
+    "five groups of lesions were chosen by the other four. What else was chosen on these images, if anything, the "
+    "first lines say."
 )
 ONE_SEED = (
     "One seed for each model: the intervals show what other test lesions would change, not what another seed would."

@@ -81,8 +81,10 @@ def _part_stages(work: Work) -> list[tuple[str, State]]:
         plan.append((f"teach {teacher.name}{where}", _run_state(work.teacher(teacher.name), work.seed(teacher), asked)))
     if any(spec.labels == "bank" for spec in work.students):
         bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
-        done = bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
-        done = done and bank is not None and len(bank["teachers"]) == len(work.ensemble)
+        done = (
+            bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
+            and len(bank["teachers"]) == len(work.ensemble)
+        )  # fmt: skip
         plan.append((f"soften{where}", _state(done or not work.needs_bank)))
     for student in work.students:
         asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}

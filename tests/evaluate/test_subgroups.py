@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
-from dermdistill.evaluate.subgroups import FEWEST, by_source, subgroups
+from dermdistill.evaluate.subgroups import FEWEST, by_source, draw, subgroups
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def scored(manifest: pd.DataFrame) -> Scored:
 
 
 def test_each_group_is_judged_on_its_own_images(manifest: pd.DataFrame, scored: Scored):
-    found = subgroups(manifest, scored, resamples(clusters(manifest), 200, 0))
+    found = subgroups(draw(manifest, scored, resamples(clusters(manifest), 200, 0)))
     for column, group in (("source", "second"), ("sex", "female"), ("site", "back")):
         mask = (manifest[column] == group).to_numpy(bool)
         entry = found[f"{column}: {group}"]
@@ -25,7 +25,7 @@ def test_each_group_is_judged_on_its_own_images(manifest: pd.DataFrame, scored: 
 
 
 def test_too_few_give_a_reason_instead_of_a_figure(manifest: pd.DataFrame, scored: Scored):
-    entry = subgroups(manifest, scored, resamples(clusters(manifest), 200, 0))["site: scalp"]
+    entry = subgroups(draw(manifest, scored, resamples(clusters(manifest), 200, 0)))["site: scalp"]
     assert entry["positives"] < FEWEST
     assert entry["value"] is None
     assert (
@@ -36,7 +36,7 @@ def test_too_few_give_a_reason_instead_of_a_figure(manifest: pd.DataFrame, score
 
 def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, scored: Scored):
     manifest["age"] = np.resize([0, 29.5, 30, 49, 50, 69, 70, 120, np.nan], len(manifest))
-    found = subgroups(manifest, scored, resamples(clusters(manifest), 2, 0))
+    found = subgroups(draw(manifest, scored, resamples(clusters(manifest), 2, 0)))
     bands = {name: entry["n"] for name, entry in found.items() if name.startswith("age")}
     assert list(bands) == ["age: 0-29", "age: 30-49", "age: 50-69", "age: 70 and over"]
     assert sum(bands.values()) == manifest["age"].notna().sum()
@@ -45,13 +45,14 @@ def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, sco
 
 def test_what_no_image_has_makes_no_group(manifest: pd.DataFrame, scored: Scored):
     manifest["sex"] = pd.NA
-    assert not any(name.startswith("sex") for name in subgroups(manifest, scored, np.ones((3, len(manifest)))))
+    assert not any(name.startswith("sex") for name in subgroups(draw(manifest, scored, np.ones((3, len(manifest))))))
 
 
 def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scored):
     better = Scored(scored.p + 0.5 * scored.y, scored.y, None, None)
     weights = resamples(clusters(manifest), 200, 0)
-    found = by_source(manifest, {"first": scored, "better": better}, weights, "first")
+    drawn = {name: draw(manifest, part, weights) for name, part in (("first", scored), ("better", better))}
+    found = by_source(drawn, "first")
     assert set(found) == {"first", "second"}
     for source, entry in found.items():
         mask = (manifest["source"] == source).to_numpy(bool)
@@ -59,10 +60,11 @@ def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scor
         assert entry["models"]["better"]["difference"]["value"] == pytest.approx(gap)
         assert entry["models"]["better"]["difference"]["low"] > 0
         assert entry["models"]["first"]["difference"] is None
-        same = subgroups(manifest, better, weights)[f"source: {source}"]
+        same = subgroups(drawn["better"])[f"source: {source}"]
         assert entry["models"]["better"]["auroc"].items() <= same.items()
         assert (entry["n"], entry["positives"]) == (same["n"], same["positives"])
 
 
 def test_one_source_is_not_told_twice(manifest: pd.DataFrame, scored: Scored):
-    assert by_source(manifest.assign(source="first"), {"m": scored}, np.ones((3, len(manifest))), "m") == {}
+    drawn = draw(manifest.assign(source="first"), scored, np.ones((3, len(manifest))))
+    assert by_source({"m": drawn}, "m") == {}

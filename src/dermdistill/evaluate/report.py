@@ -18,7 +18,7 @@ from dermdistill.evaluate.intervals import all_figures, clusters, difference, fi
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
 from dermdistill.evaluate.seeds import over_seeds
 from dermdistill.evaluate.sources import ModelPredictions
-from dermdistill.evaluate.subgroups import by_source, subgroups
+from dermdistill.evaluate.subgroups import Drawn, by_source, draw, subgroups
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
@@ -89,6 +89,7 @@ def evaluate(
     judged = {name: _judge(model, manifest, table, cluster, seed) for name, model in models.items()}
     weights = resamples(cluster, replicates, seed)
     figures = {name: all_figures(part.scored, weights) for name, part in judged.items()}
+    drawn = {name: draw(table, part.scored, weights) for name, part in judged.items()}
     report: dict[str, Any] = {
         "format": FORMAT,
         "dermdistill": __version__,
@@ -104,14 +105,15 @@ def evaluate(
         "bootstrap": {"kind": "lesion-clustered percentile", "replicates": replicates, "seed": seed, "level": 0.95},
         "baseline": baseline,
         "models": {
-            name: _model_entry(models[name], part, figures[name], table, weights) for name, part in judged.items()
+            name: _model_entry(models[name], part, figures[name], drawn[name], table, weights)
+            for name, part in judged.items()
         },
         "differences": {
             name: {key: asdict(difference(figures[name][key], figures[baseline][key])) for key in LABELS}
             for name in models if name != baseline
         },
         "over_seeds": over_seeds(models, figures, baseline),
-        "by_source": by_source(table, {name: part.scored for name, part in judged.items()}, weights, baseline),
+        "by_source": by_source(drawn, baseline),
     }  # fmt: skip
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -180,6 +182,7 @@ def _model_entry(
     model: ModelPredictions,
     judged: _Judged,
     figures: dict[str, np.ndarray],
+    drawn: dict[str, Drawn],
     table: pd.DataFrame,
     weights: np.ndarray,
 ) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def _model_entry(
         "metrics": {key: _metric(key, figures[key], scored, model.classes) for key in LABELS},
         "ece_if_calibrated": ece_if_calibrated(scored.p),
         "parts": _parts(model, table, scored),
-        "subgroups": subgroups(table, scored, weights),
+        "subgroups": subgroups(drawn),
     }
 
 

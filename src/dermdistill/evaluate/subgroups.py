@@ -1,6 +1,6 @@
 """Melanoma AUROC by source, sex, age and site, and what models differ by on each source."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -10,67 +10,81 @@ import pandas as pd
 from dermdistill.evaluate.intervals import difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 
+_SOURCE = "source: "
 FEWEST = 10
 """Melanomas, and other lesions, that a subgroup needs for a figure."""
 AGES = ((0, 30), (30, 50), (50, 70), (70, 121))
 """Age bands in years, upper end excluded."""
 
 
-def subgroups(table: pd.DataFrame, scored: Scored, weights: np.ndarray) -> dict[str, dict[str, Any]]:
-    """AUROC with interval, n and positives of each subgroup; None with a reason where too few.
+@dataclass(frozen=True)
+class Drawn:
+    """One model's AUROC on a subgroup in every bootstrap replicate."""
+
+    n: int
+    positives: int
+    values: np.ndarray
+    """[R], the first of the images as they are."""
+    why: str
+    """Why it is undefined, if it is."""
+
+
+def draw(table: pd.DataFrame, scored: Scored, weights: np.ndarray) -> dict[str, Drawn]:
+    """One model's AUROC on each subgroup, by the subgroup's name.
 
     Args:
         table: the images [N], columns of the manifest.
-        scored: one model on them.
+        scored: the model on them.
         weights: bootstrap weights [R, N].
     """
-    found = {}
-    for name, mask in _masks(table):
-        values, why = _replicates(scored, mask, weights)
-        positives, n = int(scored.y[mask].sum()), int(mask.sum())
-        found[name] = {"n": n, "positives": positives, **asdict(figure(values, why))}
-    return found
+    return {name: _draw(scored, mask, weights) for name, mask in _masks(table)}
 
 
-def by_source(
-    table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, baseline: str
-) -> dict[str, dict[str, Any]]:
+def subgroups(drawn: dict[str, Drawn]) -> dict[str, dict[str, Any]]:
+    """AUROC with interval, n and positives of each subgroup; None with a reason where too few."""
+    return {
+        name: {"n": part.n, "positives": part.positives, **asdict(figure(part.values, part.why))}
+        for name, part in drawn.items()
+    }
+
+
+def by_source(drawn: dict[str, dict[str, Drawn]], baseline: str) -> dict[str, dict[str, Any]]:
     """Each model's AUROC on each source, and its paired difference to the baseline's; nothing if there is one source.
 
     Args:
-        table: the images [N], columns of the manifest.
-        scored: the models on them, by name.
-        weights: bootstrap weights [R, N].
+        drawn: what `draw` gave for each model, by its name.
         baseline: one of the models.
 
     Returns:
         By source: `n`, `positives`, and by model `auroc` and `difference`, which the baseline has not.
     """
-    sources = sorted(table["source"].unique())
-    found: dict[str, dict[str, Any]] = {}
-    for source in sources if len(sources) > 1 else []:
-        mask = (table["source"] == source).to_numpy(bool)
-        values = {name: _replicates(part, mask, weights) for name, part in scored.items()}
-        entries = {
-            name: {
-                "auroc": asdict(figure(drawn, why)),
-                "difference": None if name == baseline else asdict(difference(drawn, values[baseline][0])),
-            }
-            for name, (drawn, why) in values.items()
+    of = drawn[baseline]
+    sources = [name for name in of if name.startswith(_SOURCE)]
+    return {
+        source.removeprefix(_SOURCE): {
+            "n": of[source].n,
+            "positives": of[source].positives,
+            "models": {
+                name: {
+                    "auroc": asdict(figure(parts[source].values, parts[source].why)),
+                    "difference": None
+                    if name == baseline
+                    else asdict(difference(parts[source].values, of[source].values)),
+                }
+                for name, parts in drawn.items()
+            },
         }
-        positives = int(scored[baseline].y[mask].sum())
-        found[str(source)] = {"n": int(mask.sum()), "positives": positives, "models": entries}
-    return found
+        for source in (sources if len(sources) > 1 else [])
+    }
 
 
-def _replicates(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, str]:
-    """AUROC [R] of the images in `mask`, and why it is undefined, if it is: too few lesions of a kind."""
+def _draw(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> Drawn:
     positives, n = int(scored.y[mask].sum()), int(mask.sum())
     if min(positives, n - positives) < FEWEST:
         why = f"needs {FEWEST} melanomas and {FEWEST} others, has {positives} and {n - positives}"
-        return np.full(len(weights), np.nan), why
+        return Drawn(n, positives, np.full(len(weights), np.nan), why)
     part = Scored(scored.p[mask], scored.y[mask], None, None)
-    return in_blocks(partial(auroc, part), weights[:, mask]), "undefined"
+    return Drawn(n, positives, in_blocks(partial(auroc, part), weights[:, mask]), "undefined")
 
 
 def _masks(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
