@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from dermdistill.classes import MELANOMA
-from dermdistill.data.augment import PLAIN, ViewSpec, apply_views, sample_views, view_seed
+from dermdistill.data.augment import PLAIN, VarySpec, ViewSpec, apply_views, sample_views, vary, view_seed
 from dermdistill.data.dataset import ImageCache, labels, open_cache, readable
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
@@ -120,6 +120,8 @@ class ClassifierTask:
     targets: Targets | None = None
     balance: Literal["none", "sampler", "weights"] = "none"
     channels_last: bool = True
+    variation: VarySpec | None = None
+    """What is done to each view besides, anew in every epoch."""
 
     def __post_init__(self) -> None:
         self._sampled: tuple[int, Tensor] | None = None
@@ -142,9 +144,11 @@ class ClassifierTask:
 
     def batch(self, rows: np.ndarray, epoch: int, device: torch.device) -> Batch:
         view = self.view(epoch)
-        if self._sampled is None or self._sampled[0] != view:
-            seed = view_seed(self.views_seed, view)
-            self._sampled = view, torch.from_numpy(sample_views(self.train.sha256s, seed, self.views))
+        if self._sampled is None or self._sampled[0] != epoch:
+            parameters = sample_views(self.train.sha256s, view_seed(self.views_seed, view), self.views)
+            if self.variation is not None:
+                parameters = vary(parameters, self.train.sha256s, self.views_seed, epoch, self.variation)
+            self._sampled = epoch, torch.from_numpy(parameters)
         pixels = self.train.pixels(rows).to(device, non_blocking=True)
         images = normalise(apply_views(pixels, self._sampled[1][rows]), self.mean, self.std)
         if self.channels_last:

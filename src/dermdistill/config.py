@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
-from dermdistill.data.augment import ViewSpec
+from dermdistill.data.augment import VarySpec, ViewSpec
 from dermdistill.errors import InputError
 from dermdistill.student.losses import LossSpec
 
@@ -185,6 +185,8 @@ class StudentSpec(_Strict):
     allow_over_budget: bool = False
     labels: Literal["bank", "online", "none"] = "bank"
     """Soft labels from the bank, from the teacher in the loop, or none."""
+    variation: VarySpec | None = Field(None, exclude_if=lambda value: value is None)
+    """What is done to each view besides, anew in every epoch; its soft labels stay."""
     loss: LossSpec = LossSpec()
     train: TrainSpec = TrainSpec()
 
