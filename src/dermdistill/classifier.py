@@ -95,12 +95,21 @@ def image_sets(
     return sets
 
 
+class Blend(NamedTuple):
+    """Mixup (Zhang et al., ICLR 2018): `share` of each image of a batch, the rest of its partner."""
+
+    share: float
+    partner: Tensor
+    """Positions in the batch, int64 [B]."""
+
+
 class Batch(NamedTuple):
-    """One step's input: normalised images, labels, and the teacher's logits or None."""
+    """One step's input: normalised images, labels, the teacher's logits or None, and how images are blended."""
 
     images: Tensor
     labels: Tensor
     targets: Tensor | None
+    blend: Blend | None = None
 
 
 @dataclass
@@ -122,6 +131,8 @@ class ClassifierTask:
     channels_last: bool = True
     variation: VarySpec | None = None
     """What is done to each view besides, anew in every epoch."""
+    mixup: float = 0.0
+    """Shares of blended images come from Beta(mixup, mixup), the larger one of the image itself; 0 blends nothing."""
 
     def __post_init__(self) -> None:
         self._sampled: tuple[int, Tensor] | None = None
@@ -154,10 +165,24 @@ class ClassifierTask:
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(self.train.labels[rows]).to(device)
-        return Batch(images, truth, self.targets(rows, view, device) if self.targets else None)
+        targets = self.targets(rows, view, device) if self.targets else None
+        if not self.mixup:
+            return Batch(images, truth, targets)
+        generator = np.random.default_rng([self.views_seed, epoch, *rows[:2]])  # the same after a resume
+        share = generator.beta(self.mixup, self.mixup)
+        blend = Blend(max(share, 1 - share), torch.from_numpy(generator.permutation(len(rows))).to(device))
+        return Batch(images.lerp(images[blend.partner], 1 - blend.share), truth, targets, blend)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        return self.criterion(model(batch.images), batch.targets, batch.labels)
+        """The criterion; of blended images the blend of what it is for the targets of each (of KL: the same gradient
+        as for the blended targets)."""
+        logits = model(batch.images)
+        own = self.criterion(logits, batch.targets, batch.labels)
+        if batch.blend is None:
+            return own
+        share, partner = batch.blend
+        targets = None if batch.targets is None else batch.targets[partner]
+        return share * own + (1 - share) * self.criterion(logits, targets, batch.labels[partner])
 
     def score(self, model: nn.Module, device: torch.device) -> dict[str, float | None]:
         """Melanoma AUROC and seven-class (or binary) accuracy of the validation images."""

@@ -38,6 +38,8 @@ class TrainSpec(_Strict):
     """Decay of the averaged weights, the ones that are validated and kept; 0 averages nothing."""
     clip: float = Field(5.0, ge=0)
     """Largest gradient norm; 0 clips nothing."""
+    mixup: float = Field(0.0, ge=0, exclude_if=lambda value: value == 0)
+    """Blend each image, and what is asked of it, with another of the batch in shares from Beta(mixup, mixup)."""
     balance: Literal["none", "sampler", "weights"] = "none"
     """Class imbalance: draw rare classes more often, or weigh their loss (square root of the inverse frequency)."""
     patience: int | None = Field(None, ge=1)

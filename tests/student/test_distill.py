@@ -169,8 +169,8 @@ def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_studen
 
 @pytest.mark.parametrize("labels", ["bank", "online"])
 def test_a_student_cut_off_in_mid_epoch_ends_with_the_same_weights(train_student, monkeypatch, labels):
-    """With all of the real task in it: views and their variation, soft labels, drawn classes, dropout."""
-    options = {"checkpoint_seconds": 0, "balance": "sampler"}
+    """With all of the real task in it: views, their variation and blends, soft labels, drawn classes, dropout."""
+    options = {"checkpoint_seconds": 0, "balance": "sampler", "mixup": 1.0}
     spec = {"labels": labels, "variation": VarySpec()}
     whole = train_student(f"whole-{labels}", spec, **options)
     real, made = ClassifierTask.batch, []

@@ -93,7 +93,7 @@ def teach(
     criterion = _cross_entropy(sets["train"], len(spec.class_names), spec.train.balance == "weights")
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, mean, std, spec.views, seed, None, criterion,
-        balance=spec.train.balance, channels_last=spec.train.channels_last,
+        balance=spec.train.balance, channels_last=spec.train.channels_last, mixup=spec.train.mixup,
     )  # fmt: skip
     progressed = fit(task, model, spec.train, seed, run, fabric)
     if fabric.is_global_zero:
