@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from dermdistill.classes import MELANOMA
-from dermdistill.data.augment import PLAIN, VarySpec, ViewSpec, apply_views, sample_views, vary, view_seed
+from dermdistill.data.augment import PLAIN, ViewSpec, apply_views, sample_views, turn_views, view_seed
 from dermdistill.data.dataset import ImageCache, labels, open_cache, readable
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
@@ -129,8 +129,8 @@ class ClassifierTask:
     targets: Targets | None = None
     balance: Literal["none", "sampler", "weights"] = "none"
     channels_last: bool = True
-    variation: VarySpec | None = None
-    """What is done to each view besides, anew in every epoch."""
+    symmetries: bool = False
+    """Turn and mirror each view besides, anew in every epoch; its targets stay."""
     mixup: float = 0.0
     """Shares of blended images come from Beta(mixup, mixup), the larger one of the image itself; 0 blends nothing."""
 
@@ -157,8 +157,8 @@ class ClassifierTask:
         view = self.view(epoch)
         if self._sampled is None or self._sampled[0] != epoch:
             parameters = sample_views(self.train.sha256s, view_seed(self.views_seed, view), self.views)
-            if self.variation is not None:
-                parameters = vary(parameters, self.train.sha256s, self.views_seed, epoch, self.variation)
+            if self.symmetries:
+                parameters = turn_views(parameters, self.train.sha256s, self.views_seed, epoch)
             self._sampled = epoch, torch.from_numpy(parameters)
         pixels = self.train.pixels(rows).to(device, non_blocking=True)
         images = normalise(apply_views(pixels, self._sampled[1][rows]), self.mean, self.std)

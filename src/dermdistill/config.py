@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
-from dermdistill.data.augment import VarySpec, ViewSpec
+from dermdistill.data.augment import ViewSpec
 from dermdistill.errors import InputError
 from dermdistill.student.losses import LossSpec
 
@@ -187,8 +187,8 @@ class StudentSpec(_Strict):
     allow_over_budget: bool = False
     labels: Literal["bank", "online", "none"] = "bank"
     """Soft labels from the bank, from the teacher in the loop, or none."""
-    variation: VarySpec | None = Field(None, exclude_if=lambda value: value is None)
-    """What is done to each view besides, anew in every epoch; its soft labels stay."""
+    symmetries: bool = Field(False, exclude_if=lambda value: not value)
+    """Turn each view by quarters and mirror it besides, anew in every epoch; its soft labels stay."""
     loss: LossSpec = LossSpec()
     train: TrainSpec = TrainSpec()
 

@@ -10,11 +10,10 @@ from dermdistill.data.augment import (
     COLUMNS,
     IDENTITY,
     PLAIN,
-    VarySpec,
     ViewSpec,
     apply_views,
     sample_views,
-    vary,
+    turn_views,
     view_seed,
 )
 
@@ -128,44 +127,28 @@ def test_bad_input_is_refused():
     assert view_seed(9, 0) == PLAIN
 
 
-COLOURLESS = VarySpec(brightness=0, contrast=0, saturation=0, hue=0, white_balance=0)
-
-
-def test_a_varied_view_is_one_of_the_views_eight_symmetries():
+def test_a_turned_view_is_one_of_the_views_eight_symmetries():
     images, view = _images(1), sample_views(SHAS[:1], view_seed(0, 3), ViewSpec(aspect=1.3))
     plain = apply_views(images, torch.from_numpy(view))
     turned = [torch.rot90(plain, turns, (2, 3)) for turns in range(4)]
     symmetries = turned + [image.flip(3) for image in turned]
     reached = set()
     for epoch in range(60):
-        varied = apply_views(images, torch.from_numpy(vary(view, SHAS[:1], 0, epoch, COLOURLESS)))
-        distances = [float((varied - other).abs().max()) for other in symmetries]
+        found = apply_views(images, torch.from_numpy(turn_views(view, SHAS[:1], 0, epoch)))
+        distances = [float((found - other).abs().max()) for other in symmetries]
         assert min(distances) < 1e-3
         reached.add(int(np.argmin(distances)))
     assert reached == set(range(8))
 
 
-def test_colours_vary_within_their_ranges_and_geometry_stays():
-    shas = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(2000)]
-    views = sample_views(shas, view_seed(0, 1), ViewSpec())
-    varied = vary(views, shas, 0, 0, VarySpec(symmetries=False, white_balance=0.3, hue=0.04))
-    assert np.array_equal(varied[:, :6], views[:, :6])
-    before, after = (dict(zip(COLUMNS, rows.T, strict=True)) for rows in (views, varied))
-    change = {name: after[name] / before[name] for name in ("brightness", "red", "blue")}
-    turn = after["hue"] - before["hue"]
-    for found, width in [(change["red"] - 1, 0.3), (change["brightness"] - 1, 0.15), (turn, 0.04)]:
-        assert width * 0.98 < np.abs(found).max() <= width + 1e-6
-        assert abs(found.mean()) < width * 0.05
-    assert abs(np.corrcoef(change["red"], change["blue"])[0, 1]) < 0.1
-
-
-def test_a_variation_is_new_in_each_epoch_and_the_same_again():
+def test_views_are_turned_anew_in_each_epoch_and_the_same_again():
     views = sample_views(SHAS, view_seed(0, 1), ViewSpec())
     before = views.copy()
-    first = vary(views, SHAS, 0, 0, VarySpec())
+    first = turn_views(views, SHAS, 0, 0)
     np.testing.assert_array_equal(views, before)
-    np.testing.assert_array_equal(first, vary(views, SHAS, 0, 0, VarySpec()))
-    alone = np.concatenate([vary(views[[row]], [SHAS[row]], 0, 0, VarySpec()) for row in range(len(SHAS))])
+    np.testing.assert_array_equal(first, turn_views(views, SHAS, 0, 0))
+    alone = np.concatenate([turn_views(views[[row]], [SHAS[row]], 0, 0) for row in range(len(SHAS))])
     np.testing.assert_array_equal(first, alone)
-    for other in (vary(views, SHAS, 0, 1, VarySpec()), vary(views, SHAS, 1, 0, VarySpec())):
-        assert (first != other).any(axis=1).all()
+    for other in (turn_views(views, SHAS, 0, 1), turn_views(views, SHAS, 1, 0)):
+        assert (first != other).any(axis=1).mean() > 0.7  # of eight symmetries one is the same
+    assert turn_views(views[:0], [], 0, 0).shape == (0, 12)

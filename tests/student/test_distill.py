@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.classifier import ClassifierTask, image_sets
 from dermdistill.config import SoftenSpec, StudentSpec, TeacherSpec, TrainSpec
-from dermdistill.data.augment import VarySpec, ViewSpec
+from dermdistill.data.augment import ViewSpec
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.softlabels.bank import BankLabels, BankSpec, write_bank
@@ -169,9 +169,9 @@ def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_studen
 
 @pytest.mark.parametrize("labels", ["bank", "online"])
 def test_a_student_cut_off_in_mid_epoch_ends_with_the_same_weights(train_student, monkeypatch, labels):
-    """With all of the real task in it: views, their variation and blends, soft labels, drawn classes, dropout."""
+    """With all of the real task in it: views, their symmetries and blends, soft labels, drawn classes, dropout."""
     options = {"checkpoint_seconds": 0, "balance": "sampler", "mixup": 1.0}
-    spec = {"labels": labels, "variation": VarySpec()}
+    spec = {"labels": labels, "symmetries": True}
     whole = train_student(f"whole-{labels}", spec, **options)
     real, made = ClassifierTask.batch, []
 
@@ -219,21 +219,21 @@ def test_online_goes_on_to_new_views_where_the_bank_starts_again(train_student, 
         )
 
 
-def test_a_variation_shows_the_bank_with_new_orientations_and_the_same_targets(train_student, monkeypatch):
+def test_symmetries_show_the_bank_with_new_orientations_and_the_same_targets(train_student, monkeypatch):
     real, shown = ClassifierTask.batch, []
     monkeypatch.setattr(ClassifierTask, "batch", lambda self, *a: (shown.append(real(self, *a)), shown[-1])[1])
     runs, batches = {}, {}
-    for name, spec in {"plain": {}, "varied": {"variation": VarySpec()}}.items():
+    for name, spec in {"plain": {}, "turned": {"symmetries": True}}.items():
         shown.clear()
-        runs[name], batches[name] = train_student(f"variation-{name}", spec, epochs=4), list(shown)
+        runs[name], batches[name] = train_student(f"symmetries-{name}", spec, epochs=4), list(shown)
     steps = len(batches["plain"]) // 4
-    for plain, varied in zip(batches["plain"], batches["varied"], strict=True):
-        assert torch.equal(plain.targets, varied.targets)
-        assert not torch.allclose(plain.images, varied.images)
-    first, again = batches["varied"][:steps], batches["varied"][3 * steps :]  # epoch 3 shows view 0 once more
+    for plain, turned in zip(batches["plain"], batches["turned"], strict=True):
+        assert torch.equal(plain.targets, turned.targets)
+        assert not torch.allclose(plain.images, turned.images)
+    first, again = batches["turned"][:steps], batches["turned"][3 * steps :]  # epoch 3 shows view 0 once more
     assert sorted(float(b.images.std()) for b in first) != sorted(float(b.images.std()) for b in again)
-    assert runs["varied"].header()["recipe"]["variation"]["symmetries"]
-    assert "variation" not in runs["plain"].header()["recipe"], "older runs would be of another recipe"
+    assert runs["turned"].header()["recipe"]["symmetries"]
+    assert "symmetries" not in runs["plain"].header()["recipe"], "older runs would be of another recipe"
 
 
 def test_balance_changes_the_loss_and_the_student(train_student):

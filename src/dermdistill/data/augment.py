@@ -55,26 +55,6 @@ class ViewSpec(BaseModel):
     """Largest gain or loss of the red and of the blue channel: another camera, another lamp."""
 
 
-class VarySpec(BaseModel):
-    """What a student's training may do to a view that keeps its soft labels, drawn anew in every epoch.
-
-    A bank holds a few views of each image; turned, mirrored and lit differently they stay new for a whole training,
-    and teach that neither orientation nor camera decides. Every range is drawn from uniformly.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    symmetries: bool = True
-    """Turn by a multiple of 90 degrees and mirror: one of the square's eight symmetries."""
-    brightness: float = Field(0.15, ge=0, lt=1)
-    contrast: float = Field(0.15, ge=0, lt=1)
-    saturation: float = Field(0.2, ge=0, lt=1)
-    hue: float = Field(0.02, ge=0, le=0.5)
-    """Largest turn of the hue, as a share of the whole circle."""
-    white_balance: float = Field(0.1, ge=0, lt=1)
-    """Largest gain or loss of the red and of the blue channel."""
-
-
 def view_seed(seed: int, view: int) -> int:
     """The seed of the `view`-th view of a run or bank with `seed`; view 0 is the plain image.
 
@@ -122,39 +102,28 @@ def sample_views(sha256s: Sequence[str], seed: int, spec: ViewSpec) -> np.ndarra
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def vary(parameters: np.ndarray, sha256s: Sequence[str], seed: int, epoch: int, spec: VarySpec) -> np.ndarray:
-    """Views turned, mirrored and coloured anew: a pure function of image, seed, epoch and spec.
+def turn_views(parameters: np.ndarray, sha256s: Sequence[str], seed: int, epoch: int) -> np.ndarray:
+    """Each view in one of the square's eight symmetries: a pure function of image, seed and epoch.
 
     Args:
         parameters: float32 [N, 12] from `sample_views`.
         sha256s: the images' SHA-256 digests.
-        seed: of the views.
+        seed: the views' seed.
         epoch: from 0.
-        spec: the ranges.
 
     Returns:
-        float32 [N, 12]. With colours left alone, each varied view is exactly one of the view's eight symmetries.
+        float32 [N, 12]: the same section of the image, turned by a multiple of 90 degrees, half of them mirrored.
     """
-    varied = parameters.astype(np.float64)
-    columns = dict(zip(COLUMNS, varied.T, strict=True))  # writes through to `varied`
-    u = (
-        np.stack([_uniforms(sha256, f"vary:{seed}:{epoch}") for sha256 in sha256s])
-        if len(sha256s)
-        else np.empty((0, 16))
-    )
-    if spec.symmetries:
-        quarters = (u[:, 0] * 4).astype(int)
-        columns["angle"] += quarters * (math.pi / 2)
-        columns["aspect"] **= np.where(quarters % 2, -1, 1)  # a quarter turn swaps the sides
-        columns["flip"][:] = np.where(u[:, 1] < 0.5, 1 - columns["flip"], columns["flip"])
-    signed = 2 * u - 1
-    columns["brightness"] *= 1 + signed[:, 2] * spec.brightness
-    columns["contrast"] *= 1 + signed[:, 3] * spec.contrast
-    columns["saturation"] *= 1 + signed[:, 4] * spec.saturation
-    columns["hue"] += signed[:, 5] * spec.hue
-    columns["red"] *= 1 + signed[:, 6] * spec.white_balance
-    columns["blue"] *= 1 + signed[:, 7] * spec.white_balance
-    return varied.astype(np.float32)
+    turned = parameters.copy()
+    if not len(sha256s):
+        return turned
+    columns = dict(zip(COLUMNS, turned.T, strict=True))  # writes through to `turned`
+    u = np.stack([_uniforms(sha256, f"turn:{seed}:{epoch}") for sha256 in sha256s])
+    quarters = np.floor(u[:, 0] * 4).astype(np.float32)
+    columns["angle"] += quarters * np.float32(math.pi / 2)
+    columns["aspect"] **= np.where(quarters % 2, -1, 1)  # a quarter turn swaps the sides
+    columns["flip"][:] = np.where(u[:, 1] < 0.5, 1 - columns["flip"], columns["flip"])
+    return turned
 
 
 def _uniforms(sha256: str, seed: int | str) -> np.ndarray:

@@ -114,7 +114,7 @@ def distill(
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, known.mean, known.std, views.spec, views.seed,
         spec.train.epochs if spec.labels == "online" else views.views, make_loss(loss), targets,
-        balance=spec.train.balance, channels_last=spec.train.channels_last, variation=spec.variation,
+        balance=spec.train.balance, channels_last=spec.train.channels_last, symmetries=spec.symmetries,
         mixup=spec.train.mixup,
     )  # fmt: skip
     progressed = fit(task, model, spec.train, seed, run, fabric)
