@@ -19,6 +19,7 @@ import lightning_fabric as lightning
 import pandas as pd
 
 from dermdistill.classifier import image_sets
+from dermdistill.config import StudentSpec
 from dermdistill.data.check import check_manifest
 from dermdistill.data.duplicates import find_duplicates
 from dermdistill.data.importers import combine, import_dataset
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 
 State = Literal["done", "to do", "differs"]
+MEND = "choose another --out, give it another name, or remove its folder"
+"""What to do about a stage that differs."""
 
 
 def find_data(given: Path | None = None) -> Path:
@@ -88,9 +91,10 @@ def _part_stages(work: Work) -> list[tuple[str, State]]:
         plan.append((f"soften{where}", _state(done or not work.needs_bank)))
     for student in work.students:
         asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
-        plan.append(
-            (f"distill {student.name}{where}", _run_state(work.student(student.name), work.seed(student), asked))
-        )
+        state = _run_state(work.student(student.name), work.seed(student), asked)
+        if state == "done" and _had_other_teachers(work, student):
+            state = "differs"
+        plan.append((f"distill {student.name}{where}", state))
     return plan
 
 
@@ -109,6 +113,29 @@ def _run_state(folder: Path, seed: int, asked: dict[str, Any]) -> State:
     return _state(run.is_complete())
 
 
+def _had_other_teachers(work: Work, student: StudentSpec) -> bool:
+    """Whether a student learned from other teachers than it would now; what ships has more with each tested fold."""
+    run = Run(work.student(student.name))
+    if student.labels == "none" or not run.is_complete():
+        return False
+    learned = [teacher["model_sha256"] for teacher in run.header().get("taught_by", [])]
+    runs = [Run(folder) for folder in work.ensemble]
+    now = [teacher.header()["model_sha256"] if teacher.is_complete() else None for teacher in runs]
+    return bool(learned) and (
+        len(learned) != len(now) or any(new not in (old, None) for old, new in zip(learned, now, strict=True))
+    )
+
+
+def _refuse_other_teachers(work: Work) -> None:
+    """Told at once, not after the hours that other stages take."""
+    for student in work.students:
+        if _had_other_teachers(work, student):
+            raise InputError(
+                f"{work.student(student.name)} learned from other teachers than the recipe has now "
+                f"({len(work.ensemble)}), and is never replaced: {MEND}"
+            )
+
+
 def run_recipe(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None] = print) -> None:
     """Carry out every stage that is not done.
 
@@ -121,6 +148,8 @@ def run_recipe(work: Work, fabric: lightning.Fabric, tell: Callable[[str], None]
         InputError: the folder holds another recipe's work, or the recipe tests what is not there.
     """
     manifest, splits = prepare(work, fabric, tell)
+    for name in part_names(work.recipe.split):
+        _refuse_other_teachers(work.of(name))
     for part in parts(work.recipe.split, manifest, splits):
         _train(work.of(part.name), manifest, splits, part.roles, fabric, tell)
     if fabric.is_global_zero:

@@ -200,6 +200,18 @@ def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teach
     card = (tmp_path / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
     assert f"Soft labels: the average of `mobilenetv3_small_050` at 32 px (`{hashes[0][:12]}`), " in card
     assert len(bank["images"]) == 120
+    _check_that_one_more_fold_asks_for_another_final_student(tmp_path)
+
+
+def _check_that_one_more_fold_asks_for_another_final_student(folder):
+    recipe = folder / "crossed.toml"
+    recipe.write_text(recipe.read_text().replace("tested = [1, 2]", "tested = [0, 1, 2]"))
+    plan = " ".join(_invoke(folder, "--dry-run").output.split())
+    assert "distill taught (final) │ differs" in plan
+    assert "distill taught (fold-1) │ done" in plan
+    with pytest.raises(InputError, match=r"taught learned from other teachers than the recipe has now \(3\)"):
+        _invoke(folder)
+    assert not (folder / "out" / "fold-0").exists()  # told before anything was trained
 
 
 def test_commands_for_one_stage_refuse_several_parts(work):

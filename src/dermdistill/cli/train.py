@@ -78,7 +78,7 @@ def _show_plan(work: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dermdistill.pipeline import stages
+    from dermdistill.pipeline import MEND, stages
 
     table = Table("stage", "state", title=f"{work.recipe.name} in {work.folder}")
     plan = stages(work)
@@ -86,10 +86,7 @@ def _show_plan(work: Any) -> None:
         table.add_row(stage, state)
     Console().print(table)
     if any(state == "differs" for _, state in plan):
-        typer.echo(
-            "What differs was trained from another recipe or seed and is never replaced: "
-            "choose another --out, give it another name, or remove its folder."
-        )
+        typer.echo(f"What differs was trained from another recipe, seed or teachers and is never replaced: {MEND}.")
 
 
 def _carry_out(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> None:
