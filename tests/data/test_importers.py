@@ -31,16 +31,17 @@ def _diagnoses(result):
 
 def test_ham10000(dataset):
     table = (
-        "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
-        "L1,a,mel,histo,50,male,back\n"
-        "L2,b,nv,follow_up,,unknown,face\n"
+        "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n"
+        "L1,a,mel,histo,50,male,back,rosendahl\n"
+        "L2,b,nv,follow_up,,unknown,face,\n"
     )
     result = import_dataset(dataset("ab", HAM10000_metadata=table))
     assert _diagnoses(result) == {"a": "mel", "b": "nv"}
     first = result.manifest.iloc[0]
     assert (first["lesion_id"], first["age"], first["sex"], first["site"]) == ("L1", 50, "male", "posterior torso")
     assert (first["source"], first["licence"], first["melanoma"]) == ("ham10000", "CC BY-NC 4.0", 1)
-    assert result.manifest["sex"].isna()[1]
+    assert first["collection"] == "rosendahl"
+    assert result.manifest[["sex", "collection"]].loc[1].isna().all()
     assert "dx_type" not in result.manifest.columns
 
 

@@ -417,5 +417,9 @@ def test_the_table_compares_on_each_source(report: dict, tmp_path: Path):
     assert f"AUROC on second, {second['n']} images ({second['positives']} melanomas)" in text
     gap = interval(second["models"]["student"]["difference"], signed=True)
     row = next(line for line in text.splitlines() if line.startswith("| student") and gap in line)
-    assert row.count("|") == 6
+    assert row.count("|") == 8
+    within = interval(report["within"]["models"]["student"]["auroc"])
+    assert "AUROC within 2 collections" in text
+    assert within in row
+    assert f"gives an AUROC of {interval(report['within']['alone'])}" in text
     assert f"minus teacher: {gap}" in (tmp_path / "report" / "report.html").read_text()

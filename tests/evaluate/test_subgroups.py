@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
-from dermdistill.evaluate.subgroups import FEWEST, by_source, draw, subgroups
+from dermdistill.evaluate.subgroups import FEWEST, by_source, draw, subgroups, within
 
 
 @pytest.fixture
@@ -68,3 +68,33 @@ def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scor
 def test_one_source_is_not_told_twice(manifest: pd.DataFrame, scored: Scored):
     drawn = draw(manifest.assign(source="first"), scored, np.ones((3, len(manifest))))
     assert by_source({"m": drawn}, "m") == {}
+
+
+def test_within_collections_the_camera_is_no_clue(manifest: pd.DataFrame, scored: Scored):
+    """A model that knows the camera beside the lesion gains over all, and nothing within."""
+    generator = np.random.default_rng(1)
+    often = np.where(scored.y == 1, generator.random(len(scored.y)) < 0.8, generator.random(len(scored.y)) < 0.2)
+    manifest = manifest.assign(source="one", collection=pd.Series(np.where(often, "old", "new"), dtype="string"))
+    manifest.loc[[0, 1, 2], "collection"] = pd.NA
+    named = manifest["collection"].fillna("")
+    camera = Scored(scored.p + 5.0 * (named == "old").to_numpy(), scored.y, None, None)
+    weights = resamples(clusters(manifest), 200, 0)
+    found = within(manifest, {"lesion": scored, "camera": camera}, weights, "lesion")
+    assert found is not None
+    right = pairs = 0.0
+    for name in ("old", "new", ""):
+        of = (named == name).to_numpy()
+        part = scored.y[of].sum() * (1 - scored.y[of]).sum()
+        right, pairs = right + (part * roc_auc_score(scored.y[of], scored.p[of]) if part else 0), pairs + part
+    assert found["collections"] == 3
+    assert found["models"]["lesion"]["auroc"]["value"] == pytest.approx(right / pairs)
+    assert found["models"]["camera"]["difference"]["value"] == pytest.approx(0, abs=1e-12)
+    assert roc_auc_score(scored.y, camera.p) > roc_auc_score(scored.y, scored.p) + 0.05
+    share = manifest.groupby(named)["melanoma"].transform("mean")
+    assert found["alone"]["value"] == pytest.approx(roc_auc_score(scored.y, share))
+    assert found["alone"]["low"] < found["alone"]["value"] < found["alone"]["high"]
+
+
+def test_one_collection_has_nothing_within(manifest: pd.DataFrame, scored: Scored):
+    one = manifest.assign(source="first")
+    assert within(one, {"m": scored}, np.ones((3, len(one))), "m") is None

@@ -196,7 +196,7 @@ def _tidied(table: pd.DataFrame) -> pd.DataFrame:
     sex = table["sex"].astype("string").str.strip().str.lower()
     table["sex"] = sex.where(sex.isin(["male", "female"]))
     table["site"] = table["site"].map(lambda word: sources.site(word) if pd.notna(word) else None)
-    for name in ("lesion_id", "patient_id"):
+    for name in ("lesion_id", "patient_id", "collection"):
         text = table[name].astype("string").str.strip()
         table[name] = text.mask(text.isin(["", "unknown", "nan"]))
     table["path"] = [str(Path(name).resolve()) for name in table["path"]]

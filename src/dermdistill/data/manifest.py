@@ -20,13 +20,14 @@ COLUMNS: dict[str, str] = {
     "lesion_id": "string",
     "patient_id": "string",
     "source": "string",
+    "collection": "string",
     "licence": "string",
     "age": "float64",
     "sex": "string",
     "site": "string",
     "duplicate_group": "string",
 }
-"""Column names in order, with their pandas types. `age` is in years."""
+"""Column names in order, with their pandas types. `collection`: clinic or camera within a source; `age`: in years."""
 
 REQUIRED = ("image_id", "path", "sha256", "width", "height", "melanoma", "source")
 """Columns that never miss a value."""

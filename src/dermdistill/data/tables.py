@@ -1,7 +1,7 @@
 """Readers of the tables that dermoscopic data sets come with, each to one common form.
 
 The common form is a table with `image_id` and, as far as the source knows them, `word` (the diagnosis in the
-source's word), `melanoma` (0/1), `lesion_id`, `patient_id`, `age`, `sex`, `site`, `licence` and `file`.
+source's word), `melanoma` (0/1), `lesion_id`, `patient_id`, `collection`, `age`, `sex`, `site`, `licence` and `file`.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,12 +19,26 @@ RENAMED = {
     "diagnosis": "word",
     "age_approx": "age",
     "age_approximate": "age",
+    "dataset": "collection",
+    "attribution": "collection",
     "localization": "site",
     "anatom_site_general": "site",
     "anatom_site_general_challenge": "site",
     "copyright_license": "licence",
 }
-KEPT = ("image_id", "word", "melanoma", "lesion_id", "patient_id", "age", "sex", "site", "licence", "file")
+KEPT = (
+    "image_id",
+    "word",
+    "melanoma",
+    "lesion_id",
+    "patient_id",
+    "collection",
+    "age",
+    "sex",
+    "site",
+    "licence",
+    "file",
+)
 
 
 def _csv(folder: Path, *patterns: str) -> list[Path]:

@@ -18,7 +18,7 @@ from dermdistill.evaluate.intervals import all_figures, clusters, difference, fi
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
 from dermdistill.evaluate.seeds import over_seeds
 from dermdistill.evaluate.sources import ModelPredictions
-from dermdistill.evaluate.subgroups import Drawn, by_source, draw, subgroups
+from dermdistill.evaluate.subgroups import Drawn, by_source, draw, subgroups, within
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
@@ -114,6 +114,7 @@ def evaluate(
         },
         "over_seeds": over_seeds(models, figures, baseline),
         "by_source": by_source(drawn, baseline),
+        "within": within(table, {name: part.scored for name, part in judged.items()}, weights, baseline),
     }  # fmt: skip
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -250,7 +251,14 @@ def _html(report: dict[str, Any], judged: dict[str, _Judged]) -> str:
     drawings = plots.drawings({name: part.scored for name, part in judged.items()})
     missing = undefined_reasons(report)
     crossed = report["chosen_on"] == CROSS_FITTED
-    return template.render(report=report, labels=LABELS, drawings=drawings, missing=missing, crossed=crossed)
+    return template.render(
+        report=report,
+        labels=LABELS,
+        drawings=drawings,
+        missing=missing,
+        crossed=crossed,
+        alone=_alone(report) if report["within"] else "",
+    )
 
 
 def interval(entry: dict[str, Any], signed: bool = False) -> str:
@@ -316,17 +324,25 @@ def _seed_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _source_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the AUROC on each source, as text."""
-    head, sources = ["by source"], report["by_source"]
+    """Head and rows of the AUROC on each source and within collections, as text."""
+    head, sources, within = ["by source"], report["by_source"], report.get("within")
     for source, entry in sources.items():
         of = f"{source}, {entry['n']:,} images ({entry['positives']} melanomas)"
         head += [f"AUROC on {of}", f"minus {report['baseline']}"]
+    if within:
+        head += [f"AUROC within {within['collections']} collections", f"minus {report['baseline']}"]
     rows = []
     for name in report["models"]:
-        found = [entry["models"][name] for entry in sources.values()]
+        found = [entry["models"][name] for entry in [*sources.values(), *([within] if within else [])]]
         cells = [(interval(of["auroc"]), of["difference"]) for of in found]
         rows.append([name, *(text for of, gap in cells for text in (of, "" if gap is None else interval(gap, True)))])
     return head, rows
+
+
+def _alone(report: dict[str, Any]) -> str:
+    return (
+        f"To know the collection, and nothing of the lesion, gives an AUROC of {interval(report['within']['alone'])}."
+    )
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -340,8 +356,13 @@ def markdown(report: dict[str, Any]) -> str:
     lines = _table(head, rows)
     if report["over_seeds"]:
         lines += ["", *_table(*_seed_rows(report))]
-    if report["by_source"]:
+    if report["by_source"] or report.get("within"):
         lines += ["", *_table(*_source_rows(report))]
+    if report.get("within"):
+        lines += [
+            "",
+            f"Within collections a melanoma is compared only with others of its clinic or camera. {_alone(report)}",
+        ]
     bootstrap = report["bootstrap"]
     lines += [
         "",

@@ -1,4 +1,4 @@
-"""Melanoma AUROC by source, sex, age and site, and what models differ by on each source."""
+"""Melanoma AUROC by source, collection, sex, age and site, within collections, and what models differ by there."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -78,6 +78,58 @@ def by_source(drawn: dict[str, dict[str, Drawn]], baseline: str) -> dict[str, di
     }
 
 
+def within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, baseline: str) -> dict[str, Any] | None:
+    """What models tell apart within collections, where the camera is no clue; None if there is but one collection.
+
+    Melanomas come from other clinics and cameras than most nevi, so that recognising the camera alone gives an AUROC
+    over all images. Here each melanoma is compared with the other lesions of its own collection only: the AUROC of each
+    collection, weighted by its pairs of a melanoma and another lesion. Images without a collection form one with
+    their source.
+
+    Args:
+        table: the images [N], columns of the manifest.
+        scored: the models on them.
+        weights: bootstrap weights [R, N].
+        baseline: one of the models.
+
+    Returns:
+        `collections`, how many; `alone`, the AUROC over all images of the share of melanomas in an image's collection;
+        and by model `auroc` and `difference`, which the baseline has not.
+    """
+    names = table["source"].str.cat(table["collection"].fillna(""), sep="/")
+    number = names.factorize()[0]
+    if number.max() == 0:
+        return None
+    y = next(iter(scored.values())).y
+    share = np.bincount(number, y) / np.bincount(number)
+    alone = in_blocks(partial(auroc, Scored(share[number], y, None, None)), weights)
+    drawn = {name: in_blocks(partial(_within, part, number), weights) for name, part in scored.items()}
+    why = "no collection holds melanomas and others"
+    return {
+        "collections": int(number.max()) + 1,
+        "alone": asdict(figure(alone, why)),
+        "models": {
+            name: {
+                "auroc": asdict(figure(values, why)),
+                "difference": None if name == baseline else asdict(difference(values, drawn[baseline])),
+            }
+            for name, values in drawn.items()
+        },
+    }
+
+
+def _within(scored: Scored, number: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The AUROC of each collection, weighted by its pairs, [R]."""
+    right, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for one in range(number.max() + 1):
+        of = number == one
+        part = Scored(scored.p[of], scored.y[of], None, None)
+        here = (weights[:, of] * part.y).sum(1) * (weights[:, of] * (1 - part.y)).sum(1)
+        right += here * np.nan_to_num(auroc(part, weights[:, of]))
+        pairs += here
+    return np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
 def _draw(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> Drawn:
     positives, n = int(scored.y[mask].sum()), int(mask.sum())
     if min(positives, n - positives) < FEWEST:
@@ -89,7 +141,7 @@ def _draw(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> Drawn:
 
 def _masks(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
     masks = []
-    for column in ("source", "sex", "site"):
+    for column in ("source", "collection", "sex", "site"):
         for value in sorted(table[column].dropna().unique()):
             masks.append((f"{column}: {value}", (table[column] == value).fillna(False).to_numpy(bool)))
     for low, high in AGES:
