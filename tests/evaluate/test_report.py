@@ -422,4 +422,4 @@ def test_the_table_compares_on_each_source(report: dict, tmp_path: Path):
     assert "AUROC within 2 collections" in text
     assert within in row
     assert f"gives an AUROC of {interval(report['within']['alone'])}" in text
-    assert f"minus teacher: {gap}" in (tmp_path / "report" / "report.html").read_text()
+    assert f"<small>minus teacher:</small><small>{gap}</small>" in (tmp_path / "report" / "report.html").read_text()
