@@ -208,6 +208,13 @@ def test_archive_downloads_of_two_ages(dataset, text):
     assert _diagnoses(import_dataset(root)) == {"a": "mel", "b": "nv"}
 
 
+def test_the_archive_names_the_clinic(dataset):
+    text = "isic_id,attribution,diagnosis\na,Clinic A,melanoma\nb,,nevus\n"
+    clinic = import_dataset(dataset("ab", metadata=text)).manifest["collection"]
+    assert clinic[0] == "Clinic A"
+    assert clinic.isna().tolist() == [False, True]
+
+
 def test_class_folders(tmp_path, picture):
     for part, name in (("train", "melanoma"), ("train", "nevus"), ("test", "nevus")):
         (tmp_path / part / name).mkdir(parents=True)

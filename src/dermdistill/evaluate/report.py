@@ -325,7 +325,7 @@ def _seed_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _source_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the AUROC on each source and within collections, as text."""
-    head, sources, within = ["by source"], report["by_source"], report.get("within")
+    head, sources, within = ["by source"], report["by_source"], report["within"]
     for source, entry in sources.items():
         of = f"{source}, {entry['n']:,} images ({entry['positives']} melanomas)"
         head += [f"AUROC on {of}", f"minus {report['baseline']}"]
@@ -356,9 +356,9 @@ def markdown(report: dict[str, Any]) -> str:
     lines = _table(head, rows)
     if report["over_seeds"]:
         lines += ["", *_table(*_seed_rows(report))]
-    if report["by_source"] or report.get("within"):
+    if report["by_source"] or report["within"]:
         lines += ["", *_table(*_source_rows(report))]
-    if report.get("within"):
+    if report["within"]:
         lines += [
             "",
             f"Within collections a melanoma is compared only with others of its clinic or camera. {_alone(report)}",

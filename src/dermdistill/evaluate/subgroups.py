@@ -64,17 +64,28 @@ def by_source(drawn: dict[str, dict[str, Drawn]], baseline: str) -> dict[str, di
         source.removeprefix(_SOURCE): {
             "n": of[source].n,
             "positives": of[source].positives,
-            "models": {
-                name: {
-                    "auroc": asdict(figure(parts[source].values, parts[source].why)),
-                    "difference": None
-                    if name == baseline
-                    else asdict(difference(parts[source].values, of[source].values)),
-                }
-                for name, parts in drawn.items()
-            },
+            "models": _compared(
+                {name: parts[source].values for name, parts in drawn.items()}, of[source].why, baseline
+            ),
         }
         for source in (sources if len(sources) > 1 else [])
+    }
+
+
+def _compared(drawn: dict[str, np.ndarray], why: str, baseline: str) -> dict[str, dict[str, Any]]:
+    """By model `auroc`, and the paired `difference` to the baseline, which itself has none.
+
+    Args:
+        drawn: each model's AUROC in every replicate, [R].
+        why: what to say where one is undefined.
+        baseline: one of the models.
+    """
+    return {
+        name: {
+            "auroc": asdict(figure(values, why)),
+            "difference": None if name == baseline else asdict(difference(values, drawn[baseline])),
+        }
+        for name, values in drawn.items()
     }
 
 
@@ -108,13 +119,7 @@ def within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, 
     return {
         "collections": int(number.max()) + 1,
         "alone": asdict(figure(alone, why)),
-        "models": {
-            name: {
-                "auroc": asdict(figure(values, why)),
-                "difference": None if name == baseline else asdict(difference(values, drawn[baseline])),
-            }
-            for name, values in drawn.items()
-        },
+        "models": _compared(drawn, why, baseline),
     }
 
 
