@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dermdistill.data.importers import combine, import_dataset
-from dermdistill.data.synthetic import generate
+from dermdistill.data.importing.datasets import combine, import_dataset
+from dermdistill.data.synthetic.generate import generate
 from dermdistill.run import hardware, versions
 
 STUDENT = "lite0_cut"

@@ -1,4 +1,4 @@
-"""What it gains that training keeps the memory it frees (`dermdistill.memory`), against glibc's habit.
+"""What it gains that training keeps the memory it frees (`dermdistill.training.memory`), against glibc's habit.
 
 Trains the lite0_cut student on one batch of noise, forward, backward and AdamW, in fresh processes, since the
 setting cannot be taken back: with the setting and without in turn, so that a busy machine slows both alike. The first
@@ -18,9 +18,9 @@ import _common as common
 import torch
 
 from dermdistill.classes import CLASSES
-from dermdistill.memory import _VARIABLES, keep_freed_memory
+from dermdistill.networks import registry
 from dermdistill.run import hardware, versions
-from dermdistill.student import registry
+from dermdistill.training.memory import _VARIABLES, keep_freed_memory
 
 TARGET = 1.0
 ROUNDS = 2

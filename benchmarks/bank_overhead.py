@@ -22,17 +22,17 @@ import pandas as pd
 import torch
 
 from dermdistill.classes import CLASSES
-from dermdistill.classifier import ClassifierTask, ImageSet, image_sets
-from dermdistill.config import TrainSpec
-from dermdistill.data.augment import ViewSpec
 from dermdistill.data.manifest import manifest_hash
+from dermdistill.distillation.bank import BankLabels, BankSpec, write_bank
+from dermdistill.distillation.frozen import FrozenTeacher
+from dermdistill.images.views import ViewSpec
+from dermdistill.networks import registry
+from dermdistill.networks.pretrained import build_teacher
 from dermdistill.run import Run, open_run
-from dermdistill.softlabels.bank import BankLabels, BankSpec, write_bank
-from dermdistill.student import registry
-from dermdistill.student.losses import LossSpec, make_loss
-from dermdistill.teacher.build import build_teacher
-from dermdistill.teacher.frozen import FrozenTeacher
-from dermdistill.training import fit, make_fabric
+from dermdistill.training.loop import fit, make_fabric
+from dermdistill.training.losses import make_loss
+from dermdistill.training.spec import LossSpec, TrainSpec
+from dermdistill.training.task import ClassifierTask, ImageSet, image_sets
 
 TARGET = 1.15
 BLOCK = 4

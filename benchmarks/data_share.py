@@ -14,11 +14,11 @@ import sys
 
 import _common as common
 
-from dermdistill.config import SoftenSpec, StudentSpec, TrainSpec
 from dermdistill.data.splits import make_splits
-from dermdistill.student.distill import distill
-from dermdistill.student.losses import LossSpec
-from dermdistill.training import make_fabric
+from dermdistill.distillation.distill import distill
+from dermdistill.distillation.spec import SoftenSpec, StudentSpec
+from dermdistill.training.loop import make_fabric
+from dermdistill.training.spec import LossSpec, TrainSpec
 
 TARGET = 0.15
 EPOCH = 8

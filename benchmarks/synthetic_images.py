@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dermdistill.data.synthetic import generate
+from dermdistill.data.synthetic.generate import generate
 from dermdistill.run import hardware
 
 TARGET = 30.0

@@ -35,7 +35,7 @@ PREDICT_MAY_IMPORT = (
     "dermdistill.classes",
     "dermdistill.errors",
     "dermdistill.files",
-    "dermdistill.data.preprocess",
+    "dermdistill.images.preprocess",
     "dermdistill.predict",
 )
 LARGEST_FILE = 2 * 2**20
@@ -161,11 +161,11 @@ def test_no_stage_imports_the_command_line():
 
 
 def test_predict_imports_only_what_the_core_install_has():
-    files = [*modules("predict"), SOURCE / "data" / "preprocess.py"]
-    for name in ("errors", "files", "classes", "__init__", "data/__init__"):
+    files = [*modules("predict"), SOURCE / "images" / "preprocess.py"]
+    for name in ("errors", "files", "classes", "__init__", "images/__init__"):
         files.append(SOURCE / f"{name}.py")
     allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "PIL", "pydantic", "rich"}
-    own = {"dermdistill", "dermdistill.__version__", "dermdistill.data"}
+    own = {"dermdistill", "dermdistill.__version__", "dermdistill.images"}
     wrong = [
         f"{path.relative_to(SOURCE)} imports {name}"
         for path in files
@@ -339,7 +339,7 @@ def test_setup_tells_when_there_is_no_python(tmp_path: Path):
 
 @pytest.mark.parametrize("table", sorted(ROOT.glob("results/*/table.md")), ids=lambda path: path.parent.name)
 def test_the_readme_shows_the_figures_of_the_results(table: Path):
-    """`scripts/publish.py` writes both; neither may be edited alone."""
+    """`dermdistill.publish.results` writes both; neither may be edited alone."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert table.read_text(encoding="utf-8") in readme
     report = json.loads((table.parent / "report.json").read_text(encoding="utf-8"))

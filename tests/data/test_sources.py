@@ -3,8 +3,8 @@
 import pytest
 
 from dermdistill.classes import CLASSES
-from dermdistill.data.download import COLLECTIONS
-from dermdistill.data.importers import LAYOUTS
+from dermdistill.data.fetch.download import COLLECTIONS
+from dermdistill.data.importing.datasets import LAYOUTS
 from dermdistill.data.sources import DIAGNOSES, OTHER, SITES, SOURCES, diagnosis, site
 
 

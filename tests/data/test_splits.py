@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
-from dermdistill.data.audit import audit_folds
+from dermdistill.data.curate.audit import audit_folds
 from dermdistill.data.manifest import read_manifest, write_manifest
 from dermdistill.data.splits import balance, groups, make_splits, read_splits, roles, write_splits
 from dermdistill.errors import InputError, IntegrityError

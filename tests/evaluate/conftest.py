@@ -8,7 +8,7 @@ import pytest
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.data.manifest import validate
-from dermdistill.evaluate.sources import ModelPredictions
+from dermdistill.evaluate.predictions import ModelPredictions
 
 N, LESIONS = 600, 400
 

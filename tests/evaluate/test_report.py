@@ -17,8 +17,8 @@ from dermdistill.data.manifest import manifest_hash, write_manifest
 from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.metrics import LABELS
+from dermdistill.evaluate.predictions import ModelPredictions, pool
 from dermdistill.evaluate.report import evaluate, interval, markdown
-from dermdistill.evaluate.sources import ModelPredictions, pool
 
 Make = Callable[..., ModelPredictions]
 

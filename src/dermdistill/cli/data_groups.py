@@ -23,8 +23,8 @@ def duplicates(
     sheet: Annotated[Path | None, typer.Option(help="Draw the pairs side by side in this .png or .jpg.")] = None,
 ) -> None:
     """Group exact and near duplicates, in any of the eight orientations, within and across sources."""
-    from dermdistill.data.contact_sheet import write_contact_sheet
-    from dermdistill.data.duplicates import find_duplicates
+    from dermdistill.data.curate.contact_sheet import write_contact_sheet
+    from dermdistill.data.curate.duplicates import find_duplicates
     from dermdistill.data.manifest import read_manifest, write_manifest
     from dermdistill.files import atomic_path
 
@@ -98,8 +98,8 @@ def audit(
     correlation: Correlation = 0.68,
 ) -> None:
     """Prove that two sets, or the folds of one, share no lesion, patient, copy or near-duplicate; else exit code 1."""
-    from dermdistill.data.audit import audit as compare
-    from dermdistill.data.audit import audit_folds
+    from dermdistill.data.curate.audit import audit as compare
+    from dermdistill.data.curate.audit import audit_folds
     from dermdistill.data.manifest import read_manifest
     from dermdistill.data.splits import read_splits
 

@@ -32,7 +32,7 @@ def fetch(
         return
     if name is None:
         raise InputError("name a data set; `dermdistill data fetch --list` shows them")
-    from dermdistill.data import download
+    from dermdistill.data.fetch import download
 
     folder = out or Path("data") / name.replace(":", "-")
     result = download.fetch(name, folder, api_url=api_url or download.ISIC_API, limit=limit, size=size)
@@ -54,7 +54,7 @@ def fetch(
 
 
 def _list() -> None:
-    from dermdistill.data.download import COLLECTIONS, ISIC_PREFIX
+    from dermdistill.data.fetch.download import COLLECTIONS, ISIC_PREFIX
     from dermdistill.data.sources import SOURCES
 
     for name, collections in COLLECTIONS.items():
@@ -74,7 +74,7 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
 ) -> None:
     """Draw synthetic dermoscopy-like images and their manifest, for demos and tests."""
-    from dermdistill.data.synthetic import generate
+    from dermdistill.data.synthetic.generate import generate
 
     manifest = generate(out, n=images, size=size, seed=seed)
     counts = ", ".join(f"{name} {count}" for name, count in manifest["diagnosis"].value_counts().items())

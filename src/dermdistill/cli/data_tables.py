@@ -18,7 +18,7 @@ def import_(
     extracted: Annotated[Path | None, typer.Option(help="Where images out of arrays are written.")] = None,
 ) -> None:
     """Import HAM10000, ISIC tables, ISIC archive downloads, class folders, .npy arrays or DermaMNIST."""
-    from dermdistill.data.importers import combine, import_dataset
+    from dermdistill.data.importing.datasets import combine, import_dataset
     from dermdistill.data.manifest import write_manifest
 
     options: dict[str, Any] = {"source": source, "drop_unknown": drop_unknown, "extracted": extracted}
@@ -41,7 +41,7 @@ def check(
     set_aside: Annotated[Path | None, typer.Option(help="The list; by default set_aside.csv beside it.")] = None,
 ) -> None:
     """Find unreadable, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if any were found."""
-    from dermdistill.data.check import check_manifest
+    from dermdistill.data.curate.check import check_manifest
     from dermdistill.data.manifest import read_manifest, write_manifest
 
     report = check_manifest(read_manifest(manifest, unique=False))

@@ -22,8 +22,8 @@ def demo(
     from importlib import resources
 
     from dermdistill.cli.train import _carry_out
-    from dermdistill.config import load_recipe
-    from dermdistill.work import Work
+    from dermdistill.recipe.spec import load_recipe
+    from dermdistill.recipe.work import Work
 
     began = time.monotonic()
     recipe = "demo-real" if data else "demo"
@@ -42,7 +42,7 @@ def _predict(work: Any, out: Path) -> int:
     from dermdistill.data.splits import read_splits
     from dermdistill.files import atomic_path
     from dermdistill.predict.output import write
-    from dermdistill.predict.pipeline import Predictor
+    from dermdistill.predict.predictor import Predictor
 
     predictor = Predictor(work.bundle(work.exported[0]))
     held_out = read_splits(work.splits).ids(work.recipe.split.held_out)

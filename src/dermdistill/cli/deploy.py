@@ -51,7 +51,7 @@ def predict(
 ) -> None:
     """Melanoma probabilities of dermoscopic images. Exit code 0: all well, 1: some failed, 2: usage."""
     from dermdistill.predict.inputs import expand
-    from dermdistill.predict.pipeline import Predictor
+    from dermdistill.predict.predictor import Predictor
 
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")

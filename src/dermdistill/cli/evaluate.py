@@ -24,9 +24,9 @@ def evaluate(
     from rich.console import Console
 
     from dermdistill.data.manifest import read_manifest
+    from dermdistill.evaluate.predictions import read_model
     from dermdistill.evaluate.report import evaluate as judge
     from dermdistill.evaluate.report import key_figures
-    from dermdistill.evaluate.sources import read_model
 
     wrong = [text for text in model if not all(text.partition("="))]
     if wrong:

@@ -65,9 +65,9 @@ def _carry_out(
     import logging
     import warnings
 
-    from dermdistill.paper.recipe import changed, named_rows, settings_of
-    from dermdistill.paper.reproduce import open_study, reproduce, require_sizes, show_rows
-    from dermdistill.training import make_fabric
+    from dermdistill.khan2022.recipe import changed, named_rows, settings_of
+    from dermdistill.khan2022.reproduce import open_study, reproduce, require_sizes, show_rows
+    from dermdistill.training.loop import make_fabric
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")

@@ -20,8 +20,8 @@ NameOption = Annotated[str | None, typer.Option("--name", help="Only the one of 
 
 
 def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
-    from dermdistill.config import load_recipe
-    from dermdistill.work import Work
+    from dermdistill.recipe.spec import load_recipe
+    from dermdistill.recipe.work import Work
 
     loaded = load_recipe(recipe)
     return Work(loaded, out or Path("work") / loaded.name, data, cache)
@@ -31,7 +31,7 @@ def _launch(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = F
     import logging
     import warnings
 
-    from dermdistill.training import make_fabric
+    from dermdistill.training.loop import make_fabric
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
@@ -78,7 +78,7 @@ def _show_plan(work: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dermdistill.pipeline import MEND, stages
+    from dermdistill.recipe.stages import MEND, stages
 
     table = Table("stage", "state", title=f"{work.recipe.name} in {work.folder}")
     plan = stages(work)
@@ -90,7 +90,7 @@ def _show_plan(work: Any) -> None:
 
 
 def _carry_out(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> None:
-    from dermdistill.pipeline import run_recipe
+    from dermdistill.recipe.stages import run_recipe
 
     fabric = _launch(work, accelerator, devices, tensorboard)
     try:
@@ -112,8 +112,8 @@ def teach(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Fine-tune a recipe's teachers."""
-    from dermdistill import pipeline
-    from dermdistill.teacher.finetune import teach as teach_one
+    from dermdistill.distillation.teach import teach as teach_one
+    from dermdistill.recipe import stages as pipeline
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator, devices, tensorboard)
@@ -142,7 +142,7 @@ def soften(
     accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Write the soft-label bank: every teacher's logits for every view of every training image."""
-    from dermdistill import pipeline
+    from dermdistill.recipe import stages as pipeline
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator)
@@ -163,9 +163,9 @@ def distill(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
-    from dermdistill import pipeline
-    from dermdistill.softlabels.bank import read_bank
-    from dermdistill.student.distill import distill as distill_one
+    from dermdistill.distillation.bank import read_bank
+    from dermdistill.distillation.distill import distill as distill_one
+    from dermdistill.recipe import stages as pipeline
 
     work = _work(recipe, data, out, cache)
     fabric = _launch(work, accelerator, devices, tensorboard)
@@ -183,7 +183,7 @@ def distill(
 
 
 def _only_part(work: Any, manifest: Any, splits: Any) -> Any:
-    from dermdistill.parts import parts
+    from dermdistill.recipe.parts import parts
 
     scheme = work.recipe.split.scheme
     if scheme != "hold-out":
@@ -206,7 +206,7 @@ def students() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dermdistill.student.registry import BUDGET, table
+    from dermdistill.networks.registry import BUDGET, table
 
     shown = Table("student", "image", "parameters", "million MACs", "fits", "what it is")
     for spec, count in table():

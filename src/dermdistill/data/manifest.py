@@ -101,7 +101,7 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
 
     Args:
         path: the file.
-        unique: refuse image ids that are used more than once; `dermdistill.data.check` looks for them itself.
+        unique: refuse image ids that are used more than once; `dermdistill.data.curate.check` looks for them itself.
 
     Raises:
         InputError: no such file, another format, or everything that does not fit.

@@ -12,13 +12,13 @@ from dermdistill import __version__
 from dermdistill.classes import CLASSES, DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError
-from dermdistill.evaluate import plots
+from dermdistill.evaluate.analyses.seeds import over_seeds
+from dermdistill.evaluate.analyses.subgroups import Drawn, by_source, draw, subgroups, within
 from dermdistill.evaluate.calibration import ece_if_calibrated
 from dermdistill.evaluate.intervals import all_figures, clusters, difference, figure, resamples
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
-from dermdistill.evaluate.seeds import over_seeds
-from dermdistill.evaluate.sources import ModelPredictions
-from dermdistill.evaluate.subgroups import Drawn, by_source, draw, subgroups, within
+from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.evaluate.render import plots
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes, realised_weighted
 from dermdistill.files import write_json, write_text
 
@@ -244,7 +244,7 @@ def _realised(scored: Scored, value: np.ndarray, weights: np.ndarray) -> dict[st
 
 def _html(report: dict[str, Any], judged: dict[str, _Judged]) -> str:
     environment = Environment(
-        loader=PackageLoader("dermdistill.evaluate"), autoescape=select_autoescape(["html", "j2"])
+        loader=PackageLoader("dermdistill.evaluate.render"), autoescape=select_autoescape(["html", "j2"])
     )
     environment.filters["interval"] = interval
     template = environment.get_template("report.html.j2")

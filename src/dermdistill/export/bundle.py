@@ -12,23 +12,23 @@ from torch import nn
 
 from dermdistill import __version__
 from dermdistill.classes import BINARY_CLASSES, DISCLAIMER, MELANOMA
-from dermdistill.cost import count, fuse
-from dermdistill.data.dataset import labels
 from dermdistill.data.manifest import manifest_hash
-from dermdistill.data.preprocess import load_rgb, resize_square
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
-from dermdistill.evaluate.sources import ModelPredictions
+from dermdistill.evaluate.predictions import ModelPredictions
 from dermdistill.evaluate.thresholds import operating_points
 from dermdistill.export.card import model_card, weights_licence
-from dermdistill.export.onnx import Deployed, write_onnx
+from dermdistill.export.formats.onnx import Deployed, write_onnx
 from dermdistill.export.parity import check_parity
 from dermdistill.files import sha256_file, write_json
-from dermdistill.networks import teacher_network
+from dermdistill.images.cache import labels
+from dermdistill.images.preprocess import load_rgb, resize_square
+from dermdistill.networks.cost import count, fuse
+from dermdistill.networks.registry import build
+from dermdistill.networks.teachers import teacher_network
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
 from dermdistill.run import Run
-from dermdistill.student.registry import build
 
 DEFAULT_THRESHOLD = "sensitivity_95"
 _PARITY_IMAGES = 64

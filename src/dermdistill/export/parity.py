@@ -8,7 +8,7 @@ import onnxruntime
 import torch
 
 from dermdistill.errors import IntegrityError
-from dermdistill.export.onnx import Deployed
+from dermdistill.export.formats.onnx import Deployed
 
 PROBABILITY_TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-3

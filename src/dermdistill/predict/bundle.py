@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dermdistill.data.preprocess import PREPROCESS_VERSION
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_file
+from dermdistill.images.preprocess import PREPROCESS_VERSION
 
 FORMAT = "dermdistill-bundle/1"
 GRAPH = "model.onnx"

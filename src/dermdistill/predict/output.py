@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TextIO
 
 from dermdistill.classes import DISCLAIMER
-from dermdistill.predict.pipeline import Result
+from dermdistill.predict.predictor import Result
 
 Format = Literal["csv", "json", "jsonl"]
 

@@ -1,0 +1,1 @@
+"""Check, group and audit manifests."""

@@ -1,0 +1,1 @@
+"""From a data set in its publisher's layout to a manifest."""

@@ -1,0 +1,98 @@
+"""Where images come from and how they are split."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dermdistill.specs import Strict
+
+
+class SourceSpec(Strict):
+    """A folder to import: its path beneath the data folder and its layout."""
+
+    path: str
+    layout: str = "auto"
+
+
+class SyntheticSpec(Strict):
+    """Generated images instead of real ones."""
+
+    images: int = Field(1000, ge=50)
+    size: int = Field(112, ge=32)
+    seed: int = Field(0, ge=0)
+
+
+class DataSpec(Strict):
+    """Where the images come from."""
+
+    sources: tuple[SourceSpec, ...] = ()
+    manifest: str | None = None
+    """Instead of sources: a manifest, taken as it is; run `data check` and `data duplicates` on it first."""
+    synthetic: SyntheticSpec | None = None
+    drop_unknown: bool = False
+    limit: int | None = Field(None, ge=50)
+    """Use only so many images (whole lesions, melanomas in proportion); for short trials."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(map(bool, (self.sources, self.manifest, self.synthetic))) != 1:
+            raise ValueError("give one of [[data.sources]], data.manifest and [data.synthetic]")
+        if self.manifest and (self.limit or self.drop_unknown):
+            raise ValueError("data.manifest is taken as it is: limit and drop_unknown do not go with it")
+        return self
+
+
+class SplitSpec(Strict):
+    """Lesion-, patient- and duplicate-grouped folds, and which of them train and test."""
+
+    folds: int = Field(5, ge=3)
+    seed: int = Field(0, ge=0)
+    file: str | None = None
+    """Frozen splits of data.manifest, made with `data split`, instead of folds and seed."""
+    scheme: Literal["hold-out", "cross", "sources"] = "hold-out"
+    """One fold tested; or every image predicted by models that trained without its fold, or without its source."""
+    held_out: Annotated[int, Field(ge=0)] | Literal["test"] = 0
+    """hold-out: the fold that is tested on, once; or 'test', the part that `data split --holdout` set apart."""
+    validation: int = Field(1, ge=0)
+    """hold-out: the fold that chooses checkpoints, temperature and thresholds."""
+    tested: tuple[int | str, ...] = ()
+    """cross: the folds to test on, by default all; sources: the sources."""
+    final: bool = False
+    """cross, sources: train the exported students on all images besides."""
+    final_teachers: Literal["own", "tested"] = "own"
+    """final: the students of all images learn from teachers trained on all images, or from the ensemble of the tested
+    parts' teachers, which needs no further training."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.scheme != "hold-out":
+            return self._tested_fits()
+        used = {self.validation, self.held_out} - {"test"}
+        if self.held_out == self.validation or (self.file is None and max(map(int, used)) >= self.folds):
+            raise ValueError(f"held_out and validation must be two different folds below {self.folds}")
+        if self.held_out == "test" and self.file is None:
+            raise ValueError("held_out = 'test' needs split.file, made with `dermdistill data split --holdout`")
+        foreign = sorted(self.model_fields_set & {"tested", "final", "final_teachers"})
+        if foreign:
+            raise ValueError(f"{' and '.join(foreign)} need scheme 'cross' or 'sources'")
+        return self
+
+    def _tested_fits(self) -> Self:
+        foreign = self.model_fields_set & {"held_out", "validation"}
+        if foreign:
+            raise ValueError(
+                f"scheme '{self.scheme}' tests every part and validates on none: take out {sorted(foreign)}"
+            )
+        if self.final_teachers == "tested" and not self.final:
+            raise ValueError("final_teachers = 'tested' needs final = true")
+        if len(set(self.tested)) < len(self.tested):
+            raise ValueError(f"tested names a part twice: {list(self.tested)}")
+        if self.scheme == "cross":
+            wrong = [part for part in self.tested if not isinstance(part, int) or not 0 <= part < self.folds]
+            expected = f"folds from 0 to {self.folds - 1}"
+        else:
+            wrong = [part for part in self.tested if not isinstance(part, str)]
+            expected = "one or more names of sources"
+        if wrong or (self.scheme == "sources" and not self.tested):
+            raise ValueError(f"scheme '{self.scheme}' expects {expected} in tested, got {list(self.tested)}")
+        return self

@@ -1,0 +1,1 @@
+"""Made-up dermoscopic images for tests and the demo."""

@@ -1,0 +1,1 @@
+"""Teachers, their soft-label bank, and the students that learn from it."""

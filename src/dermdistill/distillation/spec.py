@@ -1,0 +1,76 @@
+"""Teachers, their soft labels, and students."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.images.views import ViewSpec
+from dermdistill.specs import Name, Strict
+from dermdistill.training.spec import LossSpec, TrainSpec
+
+
+class TeacherSpec(Strict):
+    """One teacher of the ensemble."""
+
+    name: str = Name
+    model: str = "tf_efficientnet_lite0"
+    """Any timm model, or a student of our own."""
+    seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
+    """By default the recipe's; not part of what identifies the training, which names its seed itself."""
+    weights: Literal["package", "hub", "file", "none"] = "package"
+    weights_file: str | None = None
+    image_size: int = Field(160, ge=32)
+    classes: Literal["seven", "binary"] = "seven"
+    drop_rate: float = Field(0.2, ge=0, lt=1)
+    drop_path_rate: float = Field(0.1, ge=0, lt=1)
+    train: TrainSpec = TrainSpec()
+    views: ViewSpec = ViewSpec()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return CLASSES if self.classes == "seven" else BINARY_CLASSES
+
+
+class SoftenSpec(Strict):
+    """The soft-label bank."""
+
+    views: int = Field(8, ge=1)
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(128, ge=1)
+    spec: ViewSpec = ViewSpec()
+
+
+class StudentSpec(Strict):
+    """One student, distilled or, with `labels = "none"`, trained on the diagnoses alone."""
+
+    name: str = Name
+    model: str = "lite0_cut"
+    seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
+    """By default the recipe's. Students that differ in it alone, besides the name, are averaged in the report."""
+    image_size: int | None = Field(None, ge=32)
+    """By default the model's own."""
+    classes: Literal["seven", "binary"] = "seven"
+    weights: Literal["package", "hub", "file", "none"] = "package"
+    weights_file: str | None = None
+    allow_over_budget: bool = False
+    labels: Literal["bank", "online", "none"] = "bank"
+    """Soft labels from the bank, from the teacher in the loop, or none."""
+    symmetries: bool = Field(False, exclude_if=lambda value: not value)
+    """Turn each view by quarters and mirror it besides, anew in every epoch; its soft labels stay."""
+    loss: LossSpec = LossSpec()
+    train: TrainSpec = TrainSpec()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return CLASSES if self.classes == "seven" else BINARY_CLASSES
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        if self.labels == "none" and self.loss.kind != "ce":
+            raise ValueError(f"labels = 'none' leaves only loss.kind = 'ce', got '{self.loss.kind}'")
+        if self.classes == "binary" and self.loss.kind == "dkd":
+            raise ValueError("loss.kind = 'dkd' needs seven classes: with two, nothing is left beside the target")
+        if self.train.balance == "weights" and self.loss.kind != "ce" and self.loss.alpha == 0:
+            raise ValueError("train.balance = 'weights' weighs the cross-entropy, which loss.alpha = 0 leaves out")
+        return self

@@ -1,0 +1,1 @@
+"""Analyses: each turns predictions into figures."""

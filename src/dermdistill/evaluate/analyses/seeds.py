@@ -1,0 +1,54 @@
+"""Models that differ in their seed alone: the mean over the seeds, and how far one training lies from the next."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from dermdistill.evaluate.intervals import difference, figure
+from dermdistill.evaluate.predictions import ModelPredictions
+
+Figures = dict[str, dict[str, np.ndarray]]
+"""By model and metric: its replicates [R], the first of the images as they are."""
+
+
+def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
+    """The names of models that were trained alike but for the name and the seed, two or more each, in their order."""
+    found: dict[str, list[str]] = {}
+    for name, model in models.items():
+        if "recipe" in model.header:
+            recipe = {key: value for key, value in model.header["recipe"].items() if key != "name"}
+            found.setdefault(json.dumps([model.header["stage"], recipe], sort_keys=True), []).append(name)
+    seeds = {name: model.header.get("seed") for name, model in models.items()}
+    return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
+
+
+def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: str) -> dict[str, dict[str, Any]]:
+    """Mean, standard deviation and paired difference of every metric over the seeds of each recipe.
+
+    Args:
+        models: by name.
+        figures: replicates of the same draws for every model.
+        baseline: the model that the means are compared with; if it has several seeds itself, their mean.
+
+    Returns:
+        By the first model of each recipe: `members`, `seeds`, and for each metric `mean` with the interval that other
+        lesions would give, `sd` over the seeds (n - 1), and `difference` of the means.
+    """
+    groups = of_one_recipe(models)
+    against = next((names for names in groups if baseline in names), [baseline])
+    entries = {}
+    for names in groups:
+        metrics = {}
+        for key in figures[names[0]]:
+            values = np.stack([figures[name][key] for name in names])
+            other = np.mean([figures[name][key] for name in against], axis=0)
+            metrics[key] = {
+                "mean": asdict(figure(values.mean(0), "undefined for one of the seeds")),
+                "sd": float(values[:, 0].std(ddof=1)) if np.isfinite(values[:, 0]).all() else None,
+                "difference": None if names == against else asdict(difference(values.mean(0), other)),
+            }
+        seeds = [models[name].header["seed"] for name in names]
+        entries[names[0]] = {"members": names, "seeds": seeds, "against": against, "metrics": metrics}
+    return entries

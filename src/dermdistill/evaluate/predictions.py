@@ -1,0 +1,139 @@
+"""A model's predictions, from a run folder or from a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.errors import InputError
+from dermdistill.evaluate.spec import ENSEMBLE
+from dermdistill.run import Run
+
+ROLES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class ModelPredictions:
+    """Logits of some images, with their roles."""
+
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    """Columns image_id, role, logit_<class>; and `part`, if several trainings of the model were pooled."""
+    header: dict[str, Any] = field(default_factory=dict)
+    """The run's header; empty for a bare table."""
+
+    def logits(self, ids: pd.Series) -> np.ndarray:
+        """Logits [N, C] of the given images, in their order."""
+        return self.table.set_index("image_id").loc[ids, [f"logit_{name}" for name in self.classes]].to_numpy(float)
+
+    def ids(self, role: str) -> list[str]:
+        """The images of a role, sorted."""
+        return sorted(self.table.loc[self.table["role"] == role, "image_id"])
+
+
+def read_model(path: str | Path) -> ModelPredictions:
+    """Read predictions from a finished run folder, or from a .parquet or .csv table.
+
+    The seven classes are brought into the order of `CLASSES`, whatever the order of the columns.
+
+    Raises:
+        InputError: nothing there, or everything that does not fit: columns missing, values that are not finite,
+            images twice, no melanoma class.
+    """
+    path = Path(path)
+    header: dict[str, Any] = {}
+    if path.is_dir():
+        if (path / "bundle.json").exists():
+            raise InputError(f"{path} is a bundle; evaluate the run that it was exported from")
+        run = Run(path)
+        header, path = run.header(), run.predictions
+    if not path.is_file():
+        raise InputError(f"no predictions at {path}; give a finished run folder, or a .parquet or .csv table")
+    table = _read_table(path)
+    classes = tuple(name.removeprefix("logit_") for name in table.columns if name.startswith("logit_"))
+    if set(classes) == set(CLASSES):
+        classes = CLASSES
+    problems = _find_problems(table, classes)
+    if problems:
+        raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
+    return ModelPredictions(classes, table, header)
+
+
+def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
+    """The test images of one model's several trainings, each predicted by the one that never saw it.
+
+    Args:
+        models: by the name of the part, which becomes the column `part`.
+
+    Raises:
+        InputError: the trainings have other classes.
+    """
+    first = next(iter(models.values()))
+    if any(model.classes != first.classes for model in models.values()):
+        raise InputError(f"cannot pool models with other classes: {[model.classes for model in models.values()]}")
+    tables = [model.table[model.table["role"] == "test"].assign(part=name) for name, model in models.items()]
+    return ModelPredictions(first.classes, pd.concat(tables, ignore_index=True), first.header)
+
+
+def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) -> dict[str, ModelPredictions]:
+    """The same models, and if there are several teachers, after them the average of their probabilities.
+
+    Args:
+        models: by name, on the same images.
+        teachers: the names of those that are averaged, as they are for the soft labels.
+    """
+    if len(teachers) < 2:
+        return models
+    members = [models[name] for name in teachers]
+    first, columns = members[0], [f"logit_{name}" for name in members[0].classes]
+    logits = np.stack([model.logits(first.table["image_id"]) for model in members])
+    log_probabilities = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+    averaged = np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(members))
+    headers = [model.header for model in members]
+    header: dict[str, Any] = {
+        "stage": "ensemble",
+        "model": " + ".join(str(header.get("model")) for header in headers),
+        **{key: sum(header[key] for header in headers) for key in ("parameters", "macs") if key in headers[0]},
+        **{key: headers[0][key] for key in ("inputs", "seed", "hardware", "git_commit") if key in headers[0]},
+    }
+    found = ModelPredictions(first.classes, first.table.assign(**dict(zip(columns, averaged.T, strict=True))), header)
+    students = {name: model for name, model in models.items() if name not in teachers}
+    return {**dict(zip(teachers, members, strict=True)), ENSEMBLE: found, **students}
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                return pd.read_csv(path, dtype={"image_id": "string", "role": "string"})
+            case ".parquet":
+                table = pd.read_parquet(path)
+                return table.astype({name: "string" for name in ("image_id", "role") if name in table})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable table: {error}") from None
+    raise InputError(f"predictions are a .parquet or .csv table, got '{path.suffix}' in {path}")
+
+
+def _find_problems(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    needed = ["image_id", "role", f"logit_{MELANOMA}"]
+    problems = [f"the column {name} is missing, it has {list(table.columns)}" for name in needed if name not in table]
+    if len(classes) == 1:
+        problems.append(f"only one class, {classes[0]}; a model that tells melanoma from the rest has logit_other too")
+    if problems:
+        return problems
+    logits = table[[f"logit_{name}" for name in classes]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    checks = {
+        "logits are not finite numbers": ~np.isfinite(logits).all(axis=1),
+        "image_id is missing": table["image_id"].isna().to_numpy(bool),
+        "image_id is used more than once": table["image_id"].duplicated(keep=False).to_numpy(bool),
+        f"role is none of {', '.join(ROLES)}": ~table["role"].isin(ROLES).to_numpy(bool),
+    }
+    for what, bad in checks.items():
+        if bad.any():
+            names = ", ".join(table.loc[bad, "image_id"].head(5).fillna("(no id)").astype(str))
+            problems.append(f"{what}: {int(bad.sum())} rows, e.g. {names}")
+    return problems

@@ -1,0 +1,1 @@
+"""Renderers: each draws figures for people or machines."""

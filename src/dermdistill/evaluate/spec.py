@@ -1,0 +1,17 @@
+"""What the evidence rests on."""
+
+from pydantic import Field
+
+from dermdistill.specs import Strict
+
+ENSEMBLE = "ensemble"
+"""The name in reports of several teachers' averaged probabilities."""
+
+
+class EvaluateSpec(Strict):
+    """The evidence."""
+
+    replicates: int = Field(2000, ge=100)
+    seed: int = Field(0, ge=0)
+    baseline: str | None = None
+    """The model that the others are compared with; by default the teacher, or the ensemble of several."""

@@ -1,0 +1,1 @@
+"""The graph formats of a bundle, a module each."""

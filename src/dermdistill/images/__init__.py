@@ -1,0 +1,1 @@
+"""Images: decoding, preprocessing, views and the cache, shared by training and prediction."""

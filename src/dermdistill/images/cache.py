@@ -1,0 +1,192 @@
+"""Decoded images in a memory-mapped cache, so that no training step waits for a JPEG."""
+
+import logging
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from dermdistill.classes import BINARY_CLASSES, CLASSES
+from dermdistill.errors import InputError, IntegrityError
+from dermdistill.files import read_json, sha256_json, write_json
+from dermdistill.images.preprocess import PREPROCESS_VERSION, ImageError, load_rgb, resize_square
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Images as uint8 [N, 3, size, size], one row for each of `sha256s`, memory-mapped.
+
+    `set_aside` maps the SHA-256 of each unreadable image to the reason; its row is black and is
+    never handed out by `rows`.
+    """
+
+    images: np.ndarray
+    sha256s: tuple[str, ...]
+    set_aside: dict[str, str]
+
+    def rows(self, sha256s: pd.Series | list[str]) -> np.ndarray:
+        """The rows of the given images, int64 [N].
+
+        Raises:
+            InputError: an image is not in the cache or was set aside.
+        """
+        index = {sha256: row for row, sha256 in enumerate(self.sha256s) if sha256 not in self.set_aside}
+        missing = [sha256 for sha256 in sha256s if sha256 not in index]
+        if missing:
+            raise InputError(f"{len(missing)} images are not in the cache, the first is {missing[0]}")
+        return np.array([index[sha256] for sha256 in sha256s], np.int64)
+
+
+def cache_root() -> Path:
+    """Where caches live: `DERMDISTILL_CACHE`, else `~/.cache/dermdistill`."""
+    return Path(os.environ.get("DERMDISTILL_CACHE") or Path.home() / ".cache" / "dermdistill")
+
+
+def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> ImageCache:
+    """Open the cache of a manifest's images at one size, decoding them first where need be.
+
+    The cache is keyed by the images' SHA-256 digests, the size and the preprocessing version. An
+    interrupted decoding goes on where it was; several processes may decode at once. Unreadable images
+    are named in the log and set aside, and tried again each time, since a file may only be missing for
+    a while.
+
+    Args:
+        manifest: the images; duplicates by SHA-256 are stored once.
+        size: side in pixels.
+        root: the folder of all caches, by default `cache_root()`.
+
+    Raises:
+        InputError: the disk is too small.
+        IntegrityError: the cache is damaged.
+    """
+    unique = manifest.drop_duplicates("sha256").sort_values("sha256")
+    sha256s = tuple(unique["sha256"])
+    key = sha256_json([PREPROCESS_VERSION, size, sha256s])[:20]
+    folder = (root or cache_root()) / "images" / f"{size}px-{key}"
+    pixels, index = folder / "images.npy", folder / "index.json"
+    known = read_json(index)["set_aside"] if index.exists() and pixels.exists() else None
+    if known is None:
+        _require_space(folder, len(sha256s) * 3 * size * size)
+        set_aside = _decode(list(unique["path"]), sha256s, size, folder)
+    else:
+        set_aside = _retry(list(unique["path"]), sha256s, size, pixels, known)
+    if set_aside != known:
+        write_json(index, {"size": size, "preprocess": PREPROCESS_VERSION, "set_aside": set_aside})
+    if set_aside:
+        names = dict(zip(unique["sha256"], unique["image_id"], strict=True))
+        listed = "; ".join(f"{names[sha]}: {reason}" for sha, reason in list(set_aside.items())[:10])
+        log.warning("%d unreadable images set aside: %s", len(set_aside), listed)
+    return ImageCache(_map(pixels, "r"), sha256s, set_aside)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.05:
+        raise InputError(
+            f"the image cache needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; "
+            "point DERMDISTILL_CACHE to a larger disk"
+        )
+
+
+def _decode(paths: list[str], sha256s: tuple[str, ...], size: int, folder: Path) -> dict[str, str]:
+    pixels, state = folder / "images.npy", folder / "progress.json"
+    if not pixels.exists():
+        state.unlink(missing_ok=True)
+        _make(pixels, (len(paths), 3, size, size))
+    before: dict[str, Any] = read_json(state) if state.exists() else {"done": 0, "set_aside": {}}
+    done, set_aside = before["done"], dict(before["set_aside"])
+    images = _map(pixels, "r+")
+    with Progress(transient=True) as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = bars.add_task(f"decode to {size} px", total=len(paths), completed=done)
+        for start in range(done, len(paths), _BLOCK):
+            block = range(start, min(start + _BLOCK, len(paths)))
+            problems = pool.map(lambda row: _decode_into(images, row, paths[row], size), block)
+            for row, problem in zip(block, problems, strict=True):
+                if problem:
+                    set_aside[sha256s[row]] = problem
+                bars.advance(bar)
+            images.flush()
+            write_json(state, {"done": block.stop, "set_aside": set_aside})
+    return set_aside
+
+
+def _retry(
+    paths: list[str], sha256s: tuple[str, ...], size: int, pixels: Path, set_aside: dict[str, str]
+) -> dict[str, str]:
+    """Try once more to decode what was set aside; what still is."""
+    if not set_aside or not os.access(pixels, os.W_OK):
+        return set_aside
+    images = _map(pixels, "r+")
+    rows = {sha: row for row, sha in enumerate(sha256s) if sha in set_aside}
+    tried = {sha: _decode_into(images, row, paths[row], size) for sha, row in rows.items()}
+    images.flush()
+    return {sha: problem for sha, problem in tried.items() if problem}
+
+
+def _decode_into(images: np.ndarray, row: int, path: str, size: int) -> str | None:
+    """Decode one image into its row; if it cannot be read, why."""
+    try:
+        images[row] = resize_square(load_rgb(Path(path)), size).transpose(2, 0, 1)
+    except ImageError as error:
+        return str(error)
+    return None
+
+
+def _make(pixels: Path, shape: tuple[int, ...]) -> None:
+    """Make the file of the pixels, all black, and never replace one that another process may be filling."""
+    with tempfile.TemporaryDirectory(dir=pixels.parent) as folder:
+        black = Path(folder) / pixels.name
+        np.lib.format.open_memmap(black, mode="w+", dtype=np.uint8, shape=shape)
+        try:
+            os.link(black, pixels)
+        except OSError:  # it is there already, or this disk has no hard links
+            if not pixels.exists():
+                black.rename(pixels)
+
+
+def _map(pixels: Path, mode: Literal["r", "r+"]) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(pixels, mode)
+    except (OSError, ValueError, EOFError) as error:
+        raise IntegrityError(f"{pixels} is damaged ({error}); remove {pixels.parent}, it will be made again") from error
+
+
+def readable(manifest: pd.DataFrame, *caches: ImageCache) -> pd.DataFrame:
+    """The manifest without the images that any of the caches set aside."""
+    bad = {sha256 for cache in caches for sha256 in cache.set_aside}
+    return manifest[~manifest["sha256"].isin(bad)]
+
+
+def labels(manifest: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """Each image's class as an index into `classes`, int64 [N].
+
+    Args:
+        manifest: the images.
+        classes: the seven diagnoses (`CLASSES`), or `BINARY_CLASSES`.
+
+    Raises:
+        InputError: other classes, or images whose diagnosis is not known although all seven are asked for.
+    """
+    if classes == BINARY_CLASSES:
+        return manifest["melanoma"].to_numpy(np.int64)
+    if classes != CLASSES:
+        raise InputError(f"classes must be {CLASSES} or {BINARY_CLASSES}, got {classes}")
+    unknown = manifest["diagnosis"].isna()
+    if unknown.any():
+        raise InputError(
+            f"{int(unknown.sum())} images have no seven-class diagnosis, the first is "
+            f"{manifest.loc[unknown, 'image_id'].iloc[0]}; train with classes = 'binary' or leave them out"
+        )
+    return manifest["diagnosis"].map({name: index for index, name in enumerate(classes)}).to_numpy(np.int64)

@@ -1,0 +1,71 @@
+"""Write a study's report: report.json with everything, report.md and report.html for people."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from dermdistill.files import write_json, write_text
+from dermdistill.khan2022 import drawing
+from dermdistill.khan2022.markdown import grids, markdown
+from dermdistill.khan2022.published import SOURCE
+from dermdistill.khan2022.study import Study
+from dermdistill.khan2022.tables import contents
+
+_TITLES = {"2": "Table 2", "temperature": "Temperatures", "batch": "Batch sizes", "ablation": "Ablation"}
+
+
+def write_report(study: Study, html: bool = True) -> dict[str, Any]:
+    """Write the report of whatever is done in the study's folder under its settings.
+
+    Args:
+        study: the rows' folder, settings and images.
+        html: also the page with every row's curves, classification report and confusion matrix.
+
+    Returns:
+        The contents of report.json.
+    """
+    report = contents(study)
+    write_json(study.folder / "report.json", report)
+    write_text(study.folder / "report.md", markdown(report))
+    if html:
+        write_text(study.folder / "report.html", page(report))
+    return report
+
+
+def page(report: dict[str, Any]) -> str:
+    """The report as one HTML page that needs nothing else."""
+    environment = Environment(
+        loader=PackageLoader("dermdistill.khan2022"), autoescape=select_autoescape(["html", "j2"])
+    )
+    return environment.get_template("khan2022.html.j2").render(
+        report=report, grids=grids(report), source=SOURCE, rocs=_rocs(report), details=_details(report)
+    )
+
+
+def _rocs(report: dict[str, Any]) -> list[str]:
+    """ROC curves of each table's rows, of the first seed; both protocols apart."""
+    found = []
+    for table, entries in report["tables"].items():
+        for protocol in dict.fromkeys(entry["protocol"] for entry in entries):
+            named = {
+                entry["name"]: entry["seeds"][0]["test"]["roc"]
+                for entry in entries
+                if entry["protocol"] == protocol and entry["seeds"] and entry["seeds"][0]["test"]["roc"]
+            }
+            if named:
+                what = f"{_TITLES[table]}{', ' + protocol if protocol else ''}"
+                found.append(drawing.roc(named, what))
+    return found
+
+
+def _details(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each row's first seed in full: curves, figures by class, confusion."""
+    found = []
+    for table, entries in report["tables"].items():
+        for entry in entries:
+            if not entry["seeds"]:
+                continue
+            title = f"{_TITLES[table]}: {entry['name']}{', ' + entry['protocol'] if entry['protocol'] else ''}"
+            result = entry["seeds"][0]
+            found.append({"title": title, "result": result, "curves": drawing.curves(result["history"], title)})
+    return found

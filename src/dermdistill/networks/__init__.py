@@ -1,0 +1,1 @@
+"""Networks by name, their pretrained weights and what they cost."""

@@ -1,0 +1,1 @@
+"""Result pages, the ledger and release artefacts."""

@@ -1,0 +1,127 @@
+"""Write the ledger of all students that were tried: results/student/README.md and its two drawings.
+
+    python -m dermdistill.publish.ledger
+
+Reads results/*/report.json and recipe.toml, and results/student/notes.toml, which says of each what was learned from
+it and whether it was kept: a table [recipe.model] with `kept` and `note`. A student without a note is an error, so that
+no experiment goes missing.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dermdistill.classes import DISCLAIMER
+from dermdistill.errors import DermdistillError, InputError
+from dermdistill.evaluate.report import interval
+from dermdistill.files import read_json, write_text
+
+ROOT = Path(__file__).resolve().parents[3]
+FORMAT = "dermdistill-report/1"
+
+
+def main() -> None:
+    out = ROOT / "results" / "student"
+    notes = tomllib.loads((out / "notes.toml").read_text(encoding="utf-8"))
+    rows = entries(ROOT / "results", notes)
+    write_text(out / "README.md", page(rows))
+    for key, label in (("macs", "million multiply-accumulates an image"), ("parameters", "thousand parameters")):
+        write_text(out / f"auroc-{key}.svg", drawing(rows, key, label))
+    print(f"{len(rows)} experiments in {out}")
+
+
+def entries(results: Path, notes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every student of every report, with its note.
+
+    Raises:
+        InputError: a student has no note, or a note no student.
+    """
+    rows = []
+    for path in sorted(results.glob("*/report.json")):
+        report = read_json(path)
+        if report.get("format") != FORMAT:
+            continue
+        recipe = path.parent.name
+        for name, entry in report["models"].items():
+            if entry["stage"] != "student":
+                continue
+            note = notes.get(recipe, {}).pop(name, None)
+            if note is None:
+                raise InputError(f"results/student/notes.toml has no [{recipe}.{name}]; say `kept` and `note`")
+            gap = report["differences"].get(name, {}).get("auroc")
+            rows.append({"recipe": recipe, "name": name, "gap": gap, "of": report["data"], **entry, **note})
+    left = [f"{recipe}.{name}" for recipe, names in notes.items() for name in names]
+    if left:
+        raise InputError(f"results/student/notes.toml tells of {', '.join(left)}, which no report under results/ has")
+    return rows
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """The ledger as Markdown."""
+    lines = [
+        "# Students that were tried", "", f"**{DISCLAIMER}**", "",
+        "Every student of every recipe under `results/`, those that were no good too. AUROC is of melanoma, with its",
+        "95 % interval (lesion-clustered bootstrap), on images neither the student nor its teacher saw; the gap is",
+        "the paired difference to the recipe's teacher. Figures of one recipe are of the same images and can be",
+        "compared; each folder's README has the data's hash, the hardware and the command.",
+        "`python -m dermdistill.publish.ledger` makes this page.", "",
+        "| # | recipe | student | model | seed | parameters | million MACs | images (melanomas) | AUROC "
+        "| minus teacher | kept | what was learned |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for number, row in enumerate(rows, 1):
+        recipe = f"[{row['recipe']}](../{row['recipe']}/README.md)"
+        lines.append(
+            f"| {number} | {recipe} | {row['name']} | `{row['model']}`, {row['image_size']} px "
+            f"| {row['seed']} | {row['parameters']:,} | {row['macs'] / 1e6:.1f} "
+            f"| {row['of']['n']:,} ({row['of']['positives']}) | {interval(row['metrics']['auroc'])} "
+            f"| {'' if row['gap'] is None else interval(row['gap'], signed=True)} "
+            f"| {'yes' if row['kept'] else 'no'} | {row['note']} |"
+        )
+    lines += ["", "In the drawings students of one cost stand side by side, a little to the right of it.", "",
+              "![AUROC against multiply-accumulates](auroc-macs.svg)", "",
+              "![AUROC against parameters](auroc-parameters.svg)", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
+    """AUROC with its interval against a cost, as SVG; what was kept is filled."""
+    import io
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    unit = 1e6 if key == "macs" else 1e3
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill"}):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        axes = figure.subplots()
+        beside: dict[int, int] = {}
+        for number, row in enumerate(rows, 1):
+            found = row["metrics"]["auroc"]
+            error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
+            colour = "#0b5cad" if row["kept"] else "#64748b"
+            place = row[key] / unit * 1.03 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
+            above = 3 + 9 * (beside[row[key]] % 2)  # and their numbers one above the other
+            beside[row[key]] += 1
+            axes.errorbar(
+                place, found["value"], error, fmt="o", ms=6, lw=1, color=colour, mfc=colour if row["kept"] else "white",
+                label=f"{number}  {row['recipe']}: {row['name']}",
+            )  # fmt: skip
+            axes.annotate(str(number), (place, found["value"] + error[1][0]), xytext=(0, above), ha="center",
+                          textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
+        axes.set(xlabel=label, ylabel="melanoma AUROC")
+        axes.set_xscale("log")
+        axes.margins(x=0.1, y=0.1)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
+        axes.grid(color="#e2e8f0")
+        text = io.StringIO()
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DermdistillError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,1 @@
+"""The recipe, its work folder and the stages that carry it out."""

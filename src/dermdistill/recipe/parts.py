@@ -1,0 +1,72 @@
+"""The parts of a recipe's work: which images train, validate and test in each.
+
+A hold-out has one part. Cross-validation has one for each tested fold, leave-one-source-out one for each tested
+source; in these nothing is chosen on validation images, and each part predicts images that it never saw. `final`
+trains on all images, predicts none, and is judged by the others.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dermdistill.data.spec import SplitSpec
+from dermdistill.data.splits import TEST, Splits, groups, roles
+from dermdistill.errors import InputError
+
+WHOLE = ""
+"""The name of a hold-out's only part, which lies in the work folder itself."""
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part's name, which is its folder's, and the image ids of 'train', 'validation' and 'test'."""
+
+    name: str
+    roles: dict[str, list[str]]
+
+
+def part_names(spec: SplitSpec) -> list[str]:
+    """The names of a recipe's parts, in the order in which they are carried out."""
+    if spec.scheme == "hold-out":
+        return [WHOLE]
+    prefix = "fold" if spec.scheme == "cross" else "without"
+    tested = [f"{prefix}-{part}" for part in _tested(spec)]
+    return [*tested, FINAL] if spec.final else tested
+
+
+def _tested(spec: SplitSpec) -> tuple[int | str, ...]:
+    return spec.tested or tuple(range(spec.folds))
+
+
+def parts(spec: SplitSpec, manifest: pd.DataFrame, splits: Splits) -> list[Part]:
+    """The parts of a recipe.
+
+    Raises:
+        InputError: a fold or source that is not there.
+    """
+    if spec.scheme == "hold-out":
+        return [Part(WHOLE, roles(splits, spec.held_out, spec.validation))]
+    if spec.scheme == "cross":
+        tested = [roles(splits, fold, None) for fold in _tested(spec)]
+    else:
+        tested = [_without(str(source), manifest) for source in _tested(spec)]
+    if spec.final:
+        every = sorted(name for name, fold in splits.folds.items() if fold != TEST)
+        tested.append({"train": every, "validation": [], "test": []})
+    return [Part(name, found) for name, found in zip(part_names(spec), tested, strict=True)]
+
+
+def _without(source: str, manifest: pd.DataFrame) -> dict[str, list[str]]:
+    """Test on one source and train on the others, without copies of what is tested."""
+    test = (manifest["source"] == source).to_numpy(bool)
+    if not test.any() or test.all():
+        known = ", ".join(sorted(manifest["source"].unique()))
+        raise InputError(f"cannot leave out the source '{source}' and train on the others; the sources are {known}")
+    group = groups(manifest)
+    train = ~test & ~pd.Series(group).isin(group[test]).to_numpy(bool)
+    return {
+        "train": sorted(manifest.loc[train, "image_id"]),
+        "validation": [],
+        "test": sorted(manifest.loc[test, "image_id"]),
+    }

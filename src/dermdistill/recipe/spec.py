@@ -1,0 +1,78 @@
+"""The recipe: the stages' specs, composed."""
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from dermdistill.data.spec import DataSpec, SplitSpec
+from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
+from dermdistill.errors import InputError
+from dermdistill.evaluate.spec import ENSEMBLE, EvaluateSpec
+from dermdistill.export.spec import ExportSpec
+from dermdistill.specs import Name, Strict, parse
+
+
+class Recipe(Strict):
+    """Everything from images to bundle."""
+
+    name: str = Name
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataSpec
+    split: SplitSpec = SplitSpec()
+    teachers: tuple[TeacherSpec, ...] = Field(min_length=1)
+    soften: SoftenSpec = SoftenSpec()
+    students: tuple[StudentSpec, ...] = Field(min_length=1)
+    evaluate: EvaluateSpec = EvaluateSpec()
+    export: ExportSpec = ExportSpec()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        students = [spec.name for spec in self.students]
+        several = [ENSEMBLE] if len(self.teachers) > 1 else []
+        names = [spec.name for spec in self.teachers] + several + students
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
+        unknown = [name for name in self.export.students if name not in students]
+        if unknown:
+            raise ValueError(f"export.students names {unknown}, the students are {students}")
+        if self.evaluate.baseline is not None and self.evaluate.baseline not in names:
+            raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
+        if self.split.file is not None and self.data.manifest is None:
+            raise ValueError("split.file needs data.manifest, the manifest that was split")
+        if len({spec.classes for spec in self.teachers}) > 1:
+            raise ValueError("the teachers of one ensemble must share their classes")
+        schedules = [spec.train for spec in self.teachers] + [spec.train for spec in self.students]
+        precisions = {train.precision for train in schedules}
+        if len(precisions) > 1:
+            raise ValueError(f"teachers and students of one recipe train in one precision, got {sorted(precisions)}")
+        return self
+
+    @property
+    def baseline(self) -> str:
+        """The model that the others are compared with."""
+        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else self.teachers[0].name)
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of all its training, as Fabric names it."""
+        return self.students[0].train.precision
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and check a TOML recipe.
+
+    Raises:
+        InputError: no such file, not TOML, or a list of every key that does not fit.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such recipe: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    return parse(Recipe, content, str(path))

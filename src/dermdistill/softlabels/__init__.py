@@ -1,1 +1,0 @@
-"""The soft-label bank: the logits of every teacher for every view of every image."""

@@ -1,1 +1,0 @@
-"""Large networks, fine-tuned on dermoscopic images and then frozen."""

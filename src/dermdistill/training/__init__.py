@@ -1,0 +1,1 @@
+"""The training loop and what it trains: one task beneath teachers and students."""

@@ -1,0 +1,146 @@
+"""A bank that is killed, by SIGKILL, at each point where it touches the disk, and what it holds in memory."""
+
+import json
+import os
+import subprocess
+import sys
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from dermdistill.classes import CLASSES
+from dermdistill.distillation import bank as bank_module
+from dermdistill.distillation.bank import BankLabels, BankSpec, write_bank
+from dermdistill.distillation.frozen import FrozenTeacher
+from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
+from dermdistill.images.cache import ImageCache
+from dermdistill.images.views import ViewSpec
+from dermdistill.training.task import ImageSet
+
+CPU = torch.device("cpu")
+
+PROGRAM = """
+import json, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+torch.set_num_threads(1)
+from test_bank_kill import write
+
+folder = Path({folder!r})
+seen, last = 0, None
+
+def count(event, arguments):
+    global seen
+    if last is not None and event in ("open", "os.rename") and str(arguments[0]).startswith(str(folder)):
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 1
+
+def apart(out, point):
+    global last
+    child = os.fork()
+    if child == 0:
+        last = point
+        write(out)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+sys.addaudithook(count)
+ends = []
+while not ends or ends[-1][0] == -signal.SIGKILL:
+    out = folder / str(len(ends))
+    ends.append((apart(out, len(ends)), apart(out, None)))
+print(json.dumps(ends))
+"""
+
+
+def _images(count=12, size=16):
+    """A set of images of noise, without files."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), np.uint8)
+    names = tuple(f"{row:064d}" for row in range(count))
+    return ImageSet(names, names, np.arange(count), np.zeros(count, np.int64), ImageCache(pixels, names, {}))
+
+
+def write(folder, views=2, images=None):
+    """A bank of a tiny teacher, in shards of eight images."""
+    bank_module.BLOCK = 8
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 7))
+    header = {"name": "t", "model": "net", "classes": list(CLASSES), "image_size": 16, "mean": [0.5] * 3,
+              "std": [0.5] * 3, "model_sha256": "0" * 64}  # fmt: skip
+    teacher = FrozenTeacher(net, (0.5,) * 3, (0.5,) * 3, 16)
+    sets = images or [_images()]
+    wanted = BankSpec(views, 0, ViewSpec())
+    return write_bank(folder, wanted, [teacher] * len(sets), [header] * len(sets), sets, "a" * 64, device=CPU)
+
+
+@pytest.fixture(autouse=True)
+def _block(monkeypatch):
+    monkeypatch.setattr(bank_module, "BLOCK", 8)
+
+
+def _contents(folder):
+    return {path.name: sha256_file(path) for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_any_point_it_ends_the_same(tmp_path):
+    whole = write(tmp_path / "whole")
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    code = PROGRAM.format(here=os.path.dirname(__file__), folder=str(folder))  # noqa: PTH120
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout)
+    assert len(ends) > 4 * len(whole.header["shards"])  # each shard and each bank.json are opened and renamed
+    assert ends[-1] == [0, 0]
+    assert {first for first, _ in ends[:-1]} == {-9}
+    for point, (_, second) in enumerate(ends):
+        assert second == 0, f"it could not go on after a kill at point {point}"
+        assert _contents(folder / str(point)) == _contents(tmp_path / "whole"), f"killed at point {point}"
+
+
+def _watch(monkeypatch, owner, name, part=lambda value: value):
+    """The number of earlier results of owner.name that are still in memory, at each call."""
+    real, made, alive = getattr(owner, name), [], []
+
+    def watched(*arguments):
+        alive.append(sum(one() is not None for one in made))
+        value = real(*arguments)
+        made.append(weakref.ref(part(value)))
+        return value
+
+    monkeypatch.setattr(owner, name, watched)
+    return alive
+
+
+def test_writing_holds_one_shard_whatever_the_number_of_views(tmp_path, monkeypatch):
+    alive = _watch(monkeypatch, bank_module, "_shard")
+    bank = write(tmp_path / "bank", views=12)
+    assert len(alive) == len(bank.header["shards"]) == 12 * 2
+    assert max(alive) <= 1
+
+
+def test_reading_holds_one_view_whatever_the_number_of_views(tmp_path, monkeypatch):
+    labels = BankLabels(write(tmp_path / "bank", views=12), _images(), CLASSES, "a" * 64)
+    shards = _watch(monkeypatch, bank_module, "load_file", lambda value: value["logits"])
+    views = _watch(monkeypatch, bank_module, "to_classes")
+    for view in range(12):
+        for _ in range(3):  # batches of an epoch
+            labels(np.arange(5), view, CPU)
+    assert len(views) == 12  # each view is read once an epoch
+    assert len(shards) == 12 * 2
+    assert max(views) <= 1
+    assert max(shards) <= 2
+
+
+def test_teachers_that_could_not_read_the_same_images_are_refused(tmp_path):
+    """Else the logits of one image would stand beside those of another."""
+    with pytest.raises(InputError, match=r"read other images than the first.*dermdistill data check"):
+        write(tmp_path / "bank", images=[_images(12), _images(11)])
+    assert not (tmp_path / "bank").exists()

@@ -1,0 +1,57 @@
+"""results/student is the list of all students in results/, and nothing is left out."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dermdistill.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ledger():
+    from dermdistill.publish import ledger
+
+    return ledger
+
+
+@pytest.fixture
+def notes():
+    return tomllib.loads((ROOT / "results" / "student" / "notes.toml").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_what_the_results_and_notes_give(ledger, notes):
+    page = (ROOT / "results" / "student" / "README.md").read_text(encoding="utf-8")
+    assert page == ledger.page(ledger.entries(ROOT / "results", notes))
+
+
+def test_what_is_kept_is_what_ships(ledger, notes):
+    shipped = ROOT / "src" / "dermdistill" / "weights"
+    name = (shipped / "DEFAULT").read_text(encoding="utf-8").strip()
+    bundle = json.loads((shipped / name / "bundle.json").read_text(encoding="utf-8"))
+    kept = [row for row in ledger.entries(ROOT / "results", notes) if row["kept"]]
+    assert [row["name"] for row in kept] == [name]
+    assert kept[0]["parameters"] == bundle["model"]["parameters"]
+    value = kept[0]["thresholds"]["sensitivity_95"]["value"]
+    assert bundle["thresholds"]["sensitivity_95"]["value"] == pytest.approx(value)
+
+
+def test_an_experiment_without_a_note_and_a_note_without_an_experiment_are_told(ledger, notes):
+    recipe = next(iter(notes))
+    name = next(iter(notes[recipe]))
+    note = notes[recipe].pop(name)
+    with pytest.raises(InputError, match=rf"has no \[{recipe}.{name}\]"):
+        ledger.entries(ROOT / "results", json.loads(json.dumps(notes)))
+    notes[recipe] |= {name: note, "dream": note}
+    with pytest.raises(InputError, match=f"tells of {recipe}.dream, which no report"):
+        ledger.entries(ROOT / "results", notes)
+
+
+def test_drawings_show_every_student(ledger, notes):
+    rows = ledger.entries(ROOT / "results", notes)
+    svg = ledger.drawing(rows, "macs", "cost")
+    assert all(f"{row['recipe']}: {row['name']}" in svg for row in rows)
+    assert svg == ledger.drawing(rows, "macs", "cost")

@@ -1,0 +1,159 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dermdistill.cli import app
+from dermdistill.errors import InputError
+from dermdistill.recipe.spec import load_recipe
+
+RECIPE = """
+name = "tiny"
+[data]
+synthetic = { images = 120, size = 48 }
+[split]
+folds = 3
+[[teachers]]
+name = "teacher"
+weights = "none"
+image_size = 32
+drop_path_rate = 0.0
+train = { epochs = 1, batch_size = 16 }
+[soften]
+views = 2
+[[students]]
+name = "from-bank"
+model = "repds"
+image_size = 32
+train = { epochs = 2, batch_size = 16 }
+[[students]]
+name = "in-the-loop"
+model = "repds"
+image_size = 32
+labels = "online"
+train = { epochs = 1, batch_size = 16 }
+[[students]]
+name = "alone"
+model = "dsnet"
+image_size = 32
+classes = "binary"
+labels = "none"
+loss = { kind = "ce" }
+train = { epochs = 1, batch_size = 16, balance = "weights" }
+[evaluate]
+replicates = 100
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "tiny.toml").write_text(RECIPE)
+    return folder
+
+
+def _run(work, *options):
+    arguments = ["run", str(work / "tiny.toml"), "--out", str(work / "out"), "--cache", str(work / "cache"), *options]
+    return CliRunner().invoke(app, [*arguments, "--accelerator", "cpu"], catch_exceptions=False)
+
+
+def _times(folder):
+    """When each file was written, but for the log, which tells of every call."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != "log.txt"}
+
+
+def test_a_recipe_goes_all_the_way_and_the_second_time_does_nothing(work):
+    plan = _run(work, "--dry-run")
+    assert plan.output.count("to do") == 9
+    done = _run(work)
+    assert done.exit_code == 0, done.output
+    out = work / "out"
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert set(report["models"]) == {"teacher", "from-bank", "in-the-loop", "alone"}
+    assert report["data"]["synthetic"] is True
+    assert "SYNTHETIC" in (out / "report" / "report.html").read_text()
+    assert json.loads((out / "bundles" / "from-bank" / "bundle.json").read_text())["data"]["synthetic"] is True
+    header = json.loads((out / "students" / "from-bank" / "run.json").read_text())
+    assert header["inputs"]["bank"]
+    assert header["status"] == "complete"
+    assert header["parameters"] <= 270_000
+    assert "done" in _run(work, "--dry-run").output
+    assert "to do" not in _run(work, "--dry-run").output
+    assert "student from-bank: 242,823 parameters" in (out / "log.txt").read_text()
+    before = _times(out)
+    assert _run(work).exit_code == 0
+    assert _times(out) == before
+
+
+def test_predictions_cover_validation_and_test_alone(work):
+    table = pd.read_parquet(work / "out" / "students" / "alone" / "predictions.parquet")
+    folds = json.loads((work / "out" / "splits.json").read_text())["folds"]
+    roles = table["image_id"].map(folds).map({0: "test", 1: "validation"})
+    assert (roles == table["role"]).all()
+    assert list(table.columns) == ["image_id", "role", "logit_other", "logit_mel"]
+    assert np.isfinite(table[["logit_other", "logit_mel"]].to_numpy()).all()
+
+
+def test_other_data_in_the_same_folder_are_refused(work):
+    (work / "tiny.toml").write_text(RECIPE.replace("images = 120", "images = 130"))
+    run = CliRunner().invoke(app, ["run", str(work / "tiny.toml"), "--out", str(work / "out")])
+    assert isinstance(run.exception, InputError)
+    assert "holds the work of other data" in str(run.exception)
+    (work / "tiny.toml").write_text(RECIPE.replace("epochs = 2,", "epochs = 3,"))
+    run = CliRunner().invoke(
+        app, ["run", str(work / "tiny.toml"), "--out", str(work / "out"), "--cache", str(work / "cache")]
+    )
+    assert isinstance(run.exception, InputError)
+    assert "holds another run: recipe differ" in str(run.exception)
+    plan = _run(work, "--dry-run").output
+    assert re.search(r"distill from-bank\W+differs", plan)
+    assert plan.count("differs was trained") == 1
+    assert re.search(r"distill alone\W+done", plan)
+
+
+def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text(RECIPE.replace("folds = 3", "folds = 2\nfodls = 3").replace('"online"', '"onlin"'))
+    with pytest.raises(InputError) as error:
+        load_recipe(path)
+    text = str(error.value)
+    assert "split.fodls: unknown key" in text
+    assert "split.folds" in text
+    assert "students.1.labels" in text
+    assert "'onlin'" in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('name = "alone"', 'name = "teacher"', "twice: teacher"),
+        ('loss = { kind = "ce" }', 'loss = { kind = "kd" }', "leaves only loss.kind = 'ce'"),
+        ("replicates = 100", 'baseline = "nobody"', "baseline is 'nobody'"),
+        (
+            "epochs = 2, batch_size = 16",
+            'epochs = 2, balance = "weights" }\nloss = { alpha = 0',
+            "which loss.alpha = 0",
+        ),
+        ("folds = 3", "folds = 3\nvalidation = 0", "two different folds"),
+        ("epochs = 2,", 'epochs = 2, precision = "bf16-mixed",', "one precision"),
+    ],
+)
+def test_recipes_that_contradict_themselves(tmp_path, old, new, match):
+    path = tmp_path / "bad.toml"
+    path.write_text(RECIPE.replace(old, new))
+    with pytest.raises(InputError, match=match):
+        load_recipe(path)
+
+
+def test_the_committed_recipes_load():
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    recipes = [*root.glob("recipes/**/*.toml"), *root.glob("src/dermdistill/recipes/*.toml")]
+    recipes = [path for path in recipes if path.parent.name != "khan2022"]  # these have settings of their own
+    assert len(recipes) >= 3
+    for path in recipes:
+        load_recipe(path)

@@ -1,0 +1,223 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from dermdistill.errors import DermdistillError, InputError, IntegrityError
+from dermdistill.run import Run, open_run
+from dermdistill.training.loop import fit, learning_rate, make_fabric
+from dermdistill.training.spec import TrainSpec
+
+PROGRAM = """
+import sys, time
+import torch
+sys.path.insert(0, {here!r})
+torch.set_num_threads(1)
+from toy_task import Toy, net
+from dermdistill.training.spec import TrainSpec
+from dermdistill.run import open_run
+from dermdistill.training.loop import fit, make_fabric
+
+fabric = make_fabric("cpu", {devices})
+fabric.launch()
+spec = TrainSpec(epochs=3, batch_size=8, learning_rate=0.05, ema=0.9, checkpoint_seconds=0, optimizer="adamw")
+if fabric.is_global_zero:
+    open_run({folder!r}, {{"stage": "test"}})
+fabric.barrier()
+from dermdistill.run import Run
+from pathlib import Path
+fit(Toy(delay={delay}), net(), spec, 0, Run(Path({folder!r})), fabric)
+"""
+
+
+def _program(tmp_path, folder, delay=0.0, devices=1):
+    here = str(os.path.dirname(__file__))  # noqa: PTH120
+    path = tmp_path / f"program-{devices}-{delay}.py"
+    path.write_text(PROGRAM.format(here=here, folder=str(folder), delay=delay, devices=devices))
+    return [sys.executable, str(path)]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.dirname(__file__))  # noqa: PTH120
+    import toy_task
+
+    return toy_task
+
+
+def _fit(folder, toy, **options):
+    torch.set_num_threads(1)
+    spec = TrainSpec(**({"epochs": 3, "batch_size": 8, "learning_rate": 0.05, "ema": 0.9} | options))
+    run = open_run(folder, {"stage": "test"})
+    done = fit(toy.Toy(), toy.net(), spec, 0, run, make_fabric("cpu"))
+    return run, done
+
+
+def _same(one, other):
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns_and_writes_what_it_should(tmp_path, toy):
+    run, done = _fit(tmp_path / "run", toy, epochs=12)
+    lines = run.read_metrics()
+    assert [line["epoch"] for line in lines] == list(range(12))
+    assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
+    assert done.best == max(line["auroc"] for line in lines) > 0.9
+    assert lines[done.best_epoch]["auroc"] == done.best
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path, toy):
+    one, _ = _fit(tmp_path / "one", toy)
+    other, _ = _fit(tmp_path / "other", toy)
+    assert _same(one.checkpoint, other.checkpoint)
+
+
+def test_the_curves_go_to_tensorboard_if_wanted(tmp_path, toy):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    fabric = make_fabric("cpu", tensorboard=tmp_path / "tensorboard")
+    run = open_run(tmp_path / "run", {"stage": "test"})
+    fit(toy.Toy(), toy.net(), TrainSpec(epochs=3, batch_size=8), 0, run, fabric)
+    fabric.logger.finalize("success")
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = [event.value for event in events.Scalars("auroc/run")]
+    assert shown == pytest.approx([line["auroc"] for line in run.read_metrics()])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adadelta"])
+def test_every_optimizer_resumes_bit_for_bit(tmp_path, toy, optimizer):
+    class Cut(toy.Toy):
+        batches = 0
+
+        def batch(self, rows, epoch, device):
+            self.batches += 1
+            if self.batches > 12:  # in the middle of the second epoch
+                raise RuntimeError("cut")
+            return super().batch(rows, epoch, device)
+
+    whole, _ = _fit(tmp_path / "whole", toy, optimizer=optimizer)
+    spec = TrainSpec(epochs=3, batch_size=8, learning_rate=0.05, ema=0.9, optimizer=optimizer, checkpoint_seconds=0)
+    with pytest.raises(RuntimeError, match="cut"):
+        fit(Cut(), toy.net(), spec, 0, open_run(tmp_path / "cut", {"stage": "test"}), make_fabric("cpu"))
+    resumed, _ = _fit(tmp_path / "cut", toy, optimizer=optimizer)
+    assert _same(whole.checkpoint, resumed.checkpoint)
+    assert _same(whole.model, resumed.model)
+    assert [line["loss"] for line in whole.read_metrics()] == [line["loss"] for line in resumed.read_metrics()]
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path):
+    subprocess.run(_program(tmp_path, tmp_path / "whole"), check=True, timeout=200)
+    killed = subprocess.Popen(_program(tmp_path, tmp_path / "killed", delay=0.15))
+    checkpoint = tmp_path / "killed" / "checkpoints" / "last.safetensors"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.7)  # a few steps into an epoch
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait(30) == -signal.SIGKILL
+    assert len(Run(tmp_path / "killed").read_metrics()) < 3, "it ended before it could be killed"
+    subprocess.run(_program(tmp_path, tmp_path / "killed"), check=True, timeout=200)
+    whole, resumed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
+    assert _same(whole.model, resumed.model)
+    assert _same(whole.checkpoint, resumed.checkpoint)
+    assert [line["loss"] for line in whole.read_metrics()] == [line["loss"] for line in resumed.read_metrics()]
+
+
+def test_sigterm_leaves_a_checkpoint(tmp_path):
+    program = subprocess.Popen(_program(tmp_path, tmp_path / "run", delay=0.2), stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    program.terminate()
+    assert program.wait(30) not in (0, -signal.SIGTERM)
+    assert checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    program = _program(tmp_path, tmp_path / "run", devices=2)
+    done = subprocess.run(
+        program, capture_output=True, text=True, timeout=200, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path, toy):
+    class Two:
+        world_size = 2
+        device = torch.device("cpu")
+
+    with pytest.raises(InputError, match="multiple of the 2 devices"):
+        fit(toy.Toy(), toy.net(), TrainSpec(batch_size=7), 0, open_run(tmp_path, {}), Two())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy):
+    class Broken(toy.Toy):
+        def loss(self, model, batch):
+            return super().loss(model, batch) * math.nan
+
+    with pytest.raises(DermdistillError, match=r"loss became nan in epoch 1, step 1.*learning_rate"):
+        fit(Broken(), toy.net(), TrainSpec(batch_size=8), 0, open_run(tmp_path, {}), make_fabric("cpu"))
+
+
+def test_patience_ends_early(tmp_path, toy):
+    class Flat(toy.Toy):
+        def score(self, model, device):
+            return {"auroc": 0.5}
+
+    run = open_run(tmp_path, {})
+    fit(Flat(), toy.net(), TrainSpec(epochs=20, batch_size=8, patience=2), 0, run, make_fabric("cpu"))
+    assert len(run.read_metrics()) == 3
+
+
+def test_without_a_score_the_last_epoch_is_kept(tmp_path, toy):
+    class Undefined(toy.Toy):
+        def score(self, model, device):
+            return {"auroc": None}
+
+    run = open_run(tmp_path, {})
+    net = toy.net()
+    done = fit(Undefined(), net, TrainSpec(epochs=2, batch_size=8, ema=0), 0, run, make_fabric("cpu"))
+    assert (done.best, done.best_epoch) == (None, 1)
+    kept = load_file(run.model)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, toy):
+    run, _ = _fit(tmp_path, toy)
+    with pytest.raises(IntegrityError, match="does not fit this model"):
+        fit(toy.Toy(), nn.Linear(3, 2), TrainSpec(batch_size=8), 0, run, make_fabric("cpu"))
+
+
+def test_another_identity_in_the_same_folder_is_refused(tmp_path):
+    open_run(tmp_path, {"seed": 1})
+    run = open_run(tmp_path, {"seed": 2})  # nothing was learned yet, so nothing is lost
+    assert run.header()["seed"] == 2
+    run.checkpoint.parent.mkdir()
+    run.checkpoint.touch()
+    with pytest.raises(InputError, match="seed differ"):
+        open_run(tmp_path, {"seed": 3})
+    assert open_run(tmp_path, {"seed": 2}).header()["seed"] == 2
+
+
+def test_the_learning_rate_warms_up_and_falls():
+    spec = TrainSpec(epochs=10, warmup_epochs=1, learning_rate=1.0)
+    rates = [learning_rate(epoch, spec) for epoch in np.linspace(0, 10, 101)]
+    assert rates[5] == pytest.approx(0.5)
+    assert max(rates) == pytest.approx(1.0)
+    assert np.all(np.diff(rates[10:]) <= 0)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert learning_rate(7, spec.model_copy(update={"schedule": "constant"})) == 1.0
