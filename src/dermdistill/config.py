@@ -15,7 +15,8 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 ENSEMBLE = "ensemble"
 """The name in reports of several teachers' averaged probabilities."""
-Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Field(pattern=NAME)
 
 
 class _Strict(BaseModel):
@@ -51,10 +52,11 @@ class TrainSpec(_Strict):
 
 
 class SourceSpec(_Strict):
-    """A folder to import: its path beneath the data folder and its layout."""
+    """A folder to import: its path beneath the data folder, its layout, and its name, by default the layout's."""
 
     path: str
     layout: str = "auto"
+    name: str | None = Field(None, pattern=NAME, exclude_if=lambda value: value is None)
 
 
 class SyntheticSpec(_Strict):

@@ -225,7 +225,8 @@ def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
         return
     root = find_data(work.data)
     result = combine([
-        import_dataset(root / source.path, source.layout, drop_unknown=spec.drop_unknown) for source in spec.sources
+        import_dataset(root / source.path, source.layout, source=source.name, drop_unknown=spec.drop_unknown)
+        for source in spec.sources
     ])  # fmt: skip
     for reason, count in result.dropped.items():
         tell(f"data: dropped {count} ({reason})")
