@@ -43,12 +43,23 @@ class TrainSpec(_Strict):
     """Blend each image, and what is asked of it, with another of the batch in shares from Beta(mixup, mixup)."""
     balance: Literal["none", "sampler", "weights"] = "none"
     """Class imbalance: draw rare classes more often, or weigh their loss (square root of the inverse frequency)."""
+    epoch_of: Literal["image", "photograph", "lesion"] = "image"
+    """What an epoch shows once: each image, or of each photograph or lesion one image, drawn anew in each epoch."""
     patience: int | None = Field(None, ge=1)
     """End after so many epochs without a better validation melanoma AUROC."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = True
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Time between checkpoints within an epoch; each end of an epoch makes one besides."""
+
+    @model_validator(mode="after")
+    def _order_fits(self) -> Self:
+        if self.balance == "sampler" and self.epoch_of != "image":
+            raise ValueError(
+                f"balance = 'sampler' draws images, epoch_of = '{self.epoch_of}' one of each {self.epoch_of}: "
+                "use balance = 'weights' or epoch_of = 'image'"
+            )
+        return self
 
 
 class SourceSpec(_Strict):
@@ -298,6 +309,24 @@ def parse(spec: type[Spec], content: dict[str, Any], where: str) -> Spec:
         return spec.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{where} does not fit:\n" + "\n".join(explain(error))) from None
+
+
+def complete(stage: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A teacher's or student's recipe as its run header holds it, with the keys that it lacks at their defaults.
+
+    So headers that were written before a key existed can be compared with later ones. What is no such recipe, or
+    does not fit the specs, comes back as it is.
+    """
+    try:
+        if stage == "teacher":
+            return TeacherSpec.model_validate(recipe).model_dump(mode="json")
+        if stage == "student":
+            own = {key: value for key, value in recipe.items() if key != "views"}  # those of the bank
+            views = SoftenSpec.model_validate(recipe.get("views", {}))
+            return {**StudentSpec.model_validate(own).model_dump(mode="json"), "views": views.model_dump(mode="json")}
+    except ValidationError:
+        pass
+    return recipe
 
 
 def explain(error: ValidationError) -> list[str]:

@@ -28,7 +28,7 @@ from dermdistill.data.splits import Splits, make_splits, read_splits, write_spli
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.parts import part_names, parts
-from dermdistill.run import Run
+from dermdistill.run import Run, differing
 from dermdistill.softlabels.bank import Bank, BankSpec, is_written, knows_some, read_bank, write_bank
 from dermdistill.student.distill import distill
 from dermdistill.teacher.finetune import load_teacher, teach
@@ -108,7 +108,7 @@ def _run_state(folder: Path, seed: int, asked: dict[str, Any]) -> State:
     if not run.header_path.exists():
         return "to do"
     header = run.header()
-    if (header["recipe"], header["seed"]) != (asked, seed):
+    if differing(header, {"recipe": asked, "seed": seed}):
         return "differs" if run.checkpoint.exists() or run.is_complete() else "to do"
     return _state(run.is_complete())
 

@@ -25,7 +25,7 @@ def import_(
     from dermdistill.data.importers import combine, import_dataset
     from dermdistill.data.manifest import write_manifest
 
-    names: list[str | None] = [*(source or [None])]
+    names: list[str | None] = list(source) if source else [None]
     if len(names) not in (1, len(folders)):
         raise InputError(f"--source is given {len(names)} times for {len(folders)} folders; give it once, or for each")
     names *= len(folders) // len(names)

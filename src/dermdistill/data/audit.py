@@ -78,7 +78,9 @@ def _compare(
         found = find_duplicates(rows, distance, correlation)
         a, b = (found.pairs[name].astype(int).to_numpy() for name in ("a", "b"))
         photograph = photographs(table["image_id"]).fillna("").to_numpy(str)  # of one: told already
-        apart = (sides.to_numpy()[a] != sides.to_numpy()[b]) & ~((photograph[a] != "") & (photograph[a] == photograph[b]))
+        apart = (sides.to_numpy()[a] != sides.to_numpy()[b]) & ~(
+            (photograph[a] != "") & (photograph[a] == photograph[b])
+        )
         ids = table["image_id"].astype(str).to_numpy()
         shared["near-duplicate"] = pd.DataFrame({"a": ids[a[apart]], "b": ids[b[apart]]})
         unreadable = {str(ids[int(row)]): why for row, why in found.set_aside.items()}

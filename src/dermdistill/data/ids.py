@@ -68,6 +68,8 @@ def keys(manifest: pd.DataFrame) -> dict[str, pd.Series]:
 def connected(links: list[pd.Series]) -> np.ndarray:
     """Number the connected groups of rows that share a value of any of the series, int64 [N]; NA links nothing."""
     count = len(links[0])
+    if not count:
+        return np.zeros(0, np.int64)
     edges: list[np.ndarray] = []
     for values in links:
         present = np.flatnonzero(values.notna().to_numpy())

@@ -94,7 +94,10 @@ def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: 
         "folds": folds,
         "seed": seed,
         "holdout": holdout,
-        "group_by": [*GROUPED_BY, *(["photograph"] if photographs(table["image_id"]).dropna().duplicated().any() else [])],
+        "group_by": [
+            *GROUPED_BY,
+            *(["photograph"] if photographs(table["image_id"]).dropna().duplicated().any() else []),
+        ],
         "stratify_by": ["source", "diagnosis"],
     }
     return Splits(manifest_hash(manifest), rule, placed)
