@@ -44,9 +44,9 @@ def check_manifest(manifest: pd.DataFrame) -> CheckReport:
     """Read every image of a manifest and compare labels within lesions and among copies.
 
     Set aside are images that are missing, unreadable, truncated, too small, blank, or changed since the manifest was
-    made, images whose lesion, photograph or exact copy bears another melanoma label, and rows whose image id is used for another
-    image or label, too; of equal rows the first stays. Kept with a warning are files whose extension does not tell
-    their format, and lesions whose diagnoses differ though melanoma does not.
+    made, images whose lesion, photograph or exact copy bears another melanoma label, and rows whose image id is used
+    for another image or label, too; of equal rows the first stays. Kept with a warning are files whose extension does
+    not tell their format, and lesions whose diagnoses differ though melanoma does not.
 
     Args:
         manifest: with absolute paths; ids may be used more than once.
