@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
-from dermdistill.config import SplitSpec
+from dermdistill.config import Recipe, SplitSpec, parse
 from dermdistill.data.audit import audit, audit_folds
 from dermdistill.data.check import check_manifest
 from dermdistill.data.duplicates import find_duplicates
@@ -17,6 +17,8 @@ from dermdistill.data.splits import groups, make_splits
 from dermdistill.errors import InputError
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.parts import parts
+from dermdistill.pipeline import _make_manifest
+from dermdistill.work import Work
 
 
 @pytest.fixture
@@ -125,11 +127,10 @@ def test_renderings_of_a_photograph_are_no_near_duplicates(tmp_path, picture, ma
     assert ("ISIC_0000001", "ISIC_0000001.copy") in pairs, "their bytes are the same"
     assert ("ISIC_0000001", "ISIC_0000001_downsampled") not in pairs
     assert len(set(groups(manifest.assign(duplicate_group=found.groups)))) == 1
-    report = audit(manifest.iloc[:1], manifest.iloc[1:2])
+    one, smaller = (manifest[manifest["image_id"] == name] for name in names[:2])
+    report = audit(one, smaller)
     assert [kind for kind, pairs in report.shared.items() if len(pairs)] == ["photograph"]
-    private = manifest.assign(image_id=["a", "b", "c", "d"])
-    assert ["a", "b"] in find_duplicates(private).pairs[["a", "b"]].values.tolist()
-    assert len(audit(private.iloc[:1], private.iloc[1:2]).shared["near-duplicate"]) == 1
+    assert len(audit(one.assign(image_id="a"), smaller.assign(image_id="b")).shared["near-duplicate"]) == 1
 
 
 def test_hash_and_rule_of_a_manifest_without_renderings_are_as_published(make_manifest):
@@ -193,6 +194,40 @@ def test_a_copy_keeps_the_lesion_that_another_source_knows(renderings):
     bare = import_dataset(renderings("bare", ["ISIC_0000001"], 0), source="bare")
     bare.manifest["lesion_id"] = pd.array([None], "string")
     assert combine([bare, known]).manifest["lesion_id"].tolist() == ["HAM_0000000"]
+
+
+def test_a_recipe_names_its_sources(renderings, tmp_path):
+    for seed, name in ((0, "crops"), (5, "whole")):
+        renderings(name, [f"ISIC_{row:07d}" for row in range(2)], seed)
+    sources = [{"path": "crops", "layout": "ham10000"}, {"path": "whole", "layout": "ham10000", "name": "wide"}]
+    content = {
+        "name": "r", "data": {"sources": sources}, "teachers": [{"name": "t"}], "students": [{"name": "s"}],
+    }  # fmt: skip
+    recipe = parse(Recipe, content, "recipe")
+    assert recipe.data.model_dump(mode="json")["sources"] == sources, "work of older recipes stays current"
+    work = Work(recipe, tmp_path / "work", tmp_path)
+    _make_manifest(work, print)
+    table = read_manifest(work.manifest)
+    assert table["image_id"].tolist() == ["ISIC_0000000", "ISIC_0000000@wide", "ISIC_0000001", "ISIC_0000001@wide"]
+
+
+@pytest.mark.real_data
+def test_real_sources_of_the_family_combine(real_data):
+    """Two framings of HAM10000, its further images, ISIC 2017 and further images of the archive."""
+    folders = ["ham10000", "ham10000_more", "ham10000_whole", "isic2017", "isic_more"]
+    if not all((real_data / folder).is_dir() for folder in folders):
+        pytest.skip(f"not all of {', '.join(folders)} are there")
+    table = combine([
+        import_dataset(real_data / folder, source="ham10000-whole" if folder.endswith("whole") else None)
+        for folder in folders
+    ]).manifest  # fmt: skip
+    whole = table["source"] == "ham10000-whole"
+    assert set(photographs(table["image_id"][whole])) <= set(photographs(table["image_id"][~whole]))
+    assert table.loc[table["source"] != "isic2017", "collection"].notna().all()
+    splits = make_splits(table, 5)
+    fold = table["image_id"].map(splits.folds)
+    for key in (qualified(table, "lesion_id"), photographs(table["image_id"])):
+        assert (fold.groupby(key).nunique() == 1).all()
 
 
 def test_the_command_names_each_source(renderings, tmp_path):
