@@ -112,7 +112,7 @@ def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
     run = Run(Path(folder))
     if run.header_path.exists():
         header = run.header()
-        different = [key for key in identity if header.get(key) != json.loads(json.dumps(identity[key]))]
+        different = differing(header, identity)
         if not different:
             return run
         if run.checkpoint.exists() or run.is_complete():
@@ -134,6 +134,18 @@ def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
         },
     )
     return run
+
+
+def differing(header: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """The keys in which a run is another one; a recipe's keys that it lacks, being older, count as their defaults."""
+    asked = json.loads(json.dumps(identity))
+    return [key for key in asked if _compared(header, key, header.get(key)) != _compared(header, key, asked[key])]
+
+
+def _compared(header: dict[str, Any], key: str, value: Any) -> Any:
+    from dermdistill.distillation.spec import complete
+
+    return complete(header.get("stage", ""), value) if key == "recipe" and isinstance(value, dict) else value
 
 
 def versions() -> dict[str, str]:

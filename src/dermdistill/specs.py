@@ -8,7 +8,8 @@ from dermdistill.errors import InputError
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
-Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Field(pattern=NAME)
 """A name that is a folder's too."""
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dermdistill.errors import InputError
+
 app = typer.Typer()
 
 
@@ -13,7 +15,9 @@ def import_(
     folders: Annotated[list[Path], typer.Argument(help="Data sets in their publishers' layouts.")],
     out: Annotated[Path, typer.Option(help="The manifest, .parquet or .csv.")],
     layout: Annotated[str, typer.Option(help="auto, or one of the known layouts, for all folders.")] = "auto",
-    source: Annotated[str | None, typer.Option(help="Name of the source; by default the layout's.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Name of the source, by default the layout's; one for all or one a folder.")
+    ] = None,
     drop_unknown: Annotated[bool, typer.Option("--drop-unknown", help="Leave out unknown diagnoses.")] = False,
     extracted: Annotated[Path | None, typer.Option(help="Where images out of arrays are written.")] = None,
 ) -> None:
@@ -21,8 +25,13 @@ def import_(
     from dermdistill.data.importing.datasets import combine, import_dataset
     from dermdistill.data.manifest import write_manifest
 
-    options: dict[str, Any] = {"source": source, "drop_unknown": drop_unknown, "extracted": extracted}
-    result = combine([import_dataset(folder, layout, **options) for folder in folders])
+    names: list[str | None] = list(source) if source else [None]
+    if len(names) not in (1, len(folders)):
+        raise InputError(f"--source is given {len(names)} times for {len(folders)} folders; give it once, or for each")
+    names *= len(folders) // len(names)
+    options: dict[str, Any] = {"drop_unknown": drop_unknown, "extracted": extracted}
+    pairs = zip(folders, names, strict=True)
+    result = combine([import_dataset(folder, layout, source=name, **options) for folder, name in pairs])
     write_manifest(result.manifest, out)
     for reason, count in result.dropped.items():
         typer.echo(f"dropped {count}: {reason}")

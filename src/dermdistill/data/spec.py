@@ -4,14 +4,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dermdistill.specs import Strict
+from dermdistill.specs import NAME, Strict
 
 
 class SourceSpec(Strict):
-    """A folder to import: its path beneath the data folder and its layout."""
+    """A folder to import: its path beneath the data folder, its layout, and its name, by default the layout's."""
 
     path: str
     layout: str = "auto"
+    name: str | None = Field(None, pattern=NAME, exclude_if=lambda value: value is None)
 
 
 class SyntheticSpec(Strict):

@@ -1,4 +1,4 @@
-"""Frozen folds: no lesion, patient or duplicate group is ever on two sides."""
+"""Frozen folds: no lesion, patient, photograph or duplicate group is ever on two sides."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
+from dermdistill.data.ids import connected, keys, photographs
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_json, write_json
@@ -52,22 +51,10 @@ class Splits:
 def groups(manifest: pd.DataFrame) -> np.ndarray:
     """Number the connected groups of images that must stay together, int64 [N].
 
-    Images are linked that share their bytes, near-duplicate group, lesion or patient; lesion and patient ids
-    are compared within one source only.
+    Images are linked that share their bytes, near-duplicate group, photograph of the ISIC archive, lesion or patient;
+    what a lesion or patient id means across sources, `dermdistill.data.ids` tells.
     """
-    count = len(manifest)
-    edges: list[np.ndarray] = []
-    for column in GROUPED_BY:
-        present = np.flatnonzero(manifest[column].notna().to_numpy())
-        values = manifest[column].iloc[present].astype(str)
-        if column in ("lesion_id", "patient_id"):
-            values = manifest["source"].iloc[present].astype(str) + "\n" + values
-        codes = pd.factorize(values)[0]
-        _, first = np.unique(codes, return_index=True)
-        edges.append(np.stack([present, present[first[codes]]]))
-    left, right = np.concatenate(edges, axis=1)
-    graph = coo_array((np.ones(len(left), bool), (left, right)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return connected(list(keys(manifest).values()))
 
 
 def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: float = 0.0) -> Splits:
@@ -107,7 +94,10 @@ def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: 
         "folds": folds,
         "seed": seed,
         "holdout": holdout,
-        "group_by": list(GROUPED_BY),
+        "group_by": [
+            *GROUPED_BY,
+            *(["photograph"] if photographs(table["image_id"]).dropna().duplicated().any() else []),
+        ],
         "stratify_by": ["source", "diagnosis"],
     }
     return Splits(manifest_hash(manifest), rule, placed)

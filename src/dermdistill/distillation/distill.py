@@ -109,13 +109,14 @@ def distill(
     targets, sets = _targets(spec, manifest, roles, sets, bank, teachers, views, manifest_sha256, fabric, cache)
     loss = spec.loss
     if spec.train.balance == "weights":
-        weights = class_weights(sets["train"].labels, len(spec.class_names))
+        train = sets["train"]
+        weights = class_weights(train.labels, len(spec.class_names), train.shares(spec.train.epoch_of))
         loss = loss.model_copy(update={"class_weights": tuple(weights.tolist())})
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, known.mean, known.std, views.spec, views.seed,
         spec.train.epochs if spec.labels == "online" else views.views, make_loss(loss), targets,
         balance=spec.train.balance, channels_last=spec.train.channels_last, symmetries=spec.symmetries,
-        mixup=spec.train.mixup,
+        mixup=spec.train.mixup, epoch_of=spec.train.epoch_of,
     )  # fmt: skip
     progressed = fit(task, model, spec.train, seed, run, fabric)
     if fabric.is_global_zero:

@@ -1,8 +1,8 @@
 """Teachers, their soft labels, and students."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.images.views import ViewSpec
@@ -74,3 +74,21 @@ class StudentSpec(Strict):
         if self.train.balance == "weights" and self.loss.kind != "ce" and self.loss.alpha == 0:
             raise ValueError("train.balance = 'weights' weighs the cross-entropy, which loss.alpha = 0 leaves out")
         return self
+
+
+def complete(stage: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A teacher's or student's recipe as its run header holds it, with the keys that it lacks at their defaults.
+
+    So headers that were written before a key existed can be compared with later ones. What is no such recipe, or
+    does not fit the specs, comes back as it is.
+    """
+    try:
+        if stage == "teacher":
+            return TeacherSpec.model_validate(recipe).model_dump(mode="json")
+        if stage == "student":
+            own = {key: value for key, value in recipe.items() if key != "views"}  # those of the bank
+            views = SoftenSpec.model_validate(recipe.get("views", {}))
+            return {**StudentSpec.model_validate(own).model_dump(mode="json"), "views": views.model_dump(mode="json")}
+    except ValidationError:
+        pass
+    return recipe

@@ -19,6 +19,7 @@ from dermdistill.networks.cost import count
 from dermdistill.networks.teachers import teacher_network
 from dermdistill.run import Run, open_run
 from dermdistill.training.loop import fit
+from dermdistill.training.spec import TrainSpec
 from dermdistill.training.task import (
     ClassifierTask,
     ImageSet,
@@ -90,10 +91,11 @@ def teach(
     if run.is_complete():
         return run
     sets = image_sets(manifest, roles, spec.image_size, spec.class_names, cache)
-    criterion = _cross_entropy(sets["train"], len(spec.class_names), spec.train.balance == "weights")
+    criterion = _cross_entropy(sets["train"], len(spec.class_names), spec.train)
     task = ClassifierTask(
         sets["train"], sets["validation"], spec.class_names, mean, std, spec.views, seed, None, criterion,
         balance=spec.train.balance, channels_last=spec.train.channels_last, mixup=spec.train.mixup,
+        epoch_of=spec.train.epoch_of,
     )  # fmt: skip
     progressed = fit(task, model, spec.train, seed, run, fabric)
     if fabric.is_global_zero:
@@ -111,8 +113,10 @@ def teach(
     return run
 
 
-def _cross_entropy(images: ImageSet, classes: int, weighted: bool) -> Loss:
-    weights = torch.from_numpy(class_weights(images.labels, classes)).float() if weighted else None
+def _cross_entropy(images: ImageSet, classes: int, spec: TrainSpec) -> Loss:
+    weights = None
+    if spec.balance == "weights":
+        weights = torch.from_numpy(class_weights(images.labels, classes, images.shares(spec.epoch_of))).float()
 
     def loss(logits: Tensor, _: Tensor | None, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, None if weights is None else weights.to(logits.device))

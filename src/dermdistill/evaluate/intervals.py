@@ -48,7 +48,7 @@ class Difference:
 
 
 def clusters(table: pd.DataFrame) -> np.ndarray:
-    """Number the clusters of images, int64 [N]: linked by lesion (within a source) or as duplicates.
+    """Number the clusters of images, int64 [N]: linked by lesion, photograph or as duplicates.
 
     The copy of an image in another source, where its lesion is not known, so falls to the lesion's cluster.
     """

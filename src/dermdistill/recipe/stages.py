@@ -31,7 +31,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.recipe.parts import part_names, parts
 from dermdistill.recipe.work import Work
-from dermdistill.run import Run
+from dermdistill.run import Run, differing
 from dermdistill.training.task import image_sets
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _run_state(folder: Path, seed: int, asked: dict[str, Any]) -> State:
     if not run.header_path.exists():
         return "to do"
     header = run.header()
-    if (header["recipe"], header["seed"]) != (asked, seed):
+    if differing(header, {"recipe": asked, "seed": seed}):
         return "differs" if run.checkpoint.exists() or run.is_complete() else "to do"
     return _state(run.is_complete())
 
@@ -225,7 +225,8 @@ def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
         return
     root = find_data(work.data)
     result = combine([
-        import_dataset(root / source.path, source.layout, drop_unknown=spec.drop_unknown) for source in spec.sources
+        import_dataset(root / source.path, source.layout, source=source.name, drop_unknown=spec.drop_unknown)
+        for source in spec.sources
     ])  # fmt: skip
     for reason, count in result.dropped.items():
         tell(f"data: dropped {count} ({reason})")

@@ -39,7 +39,7 @@ class Task(Protocol):
 
     @property
     def size(self) -> int:
-        """Training images."""
+        """How many images an epoch shows."""
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The images of an epoch in their order, int64 [size]."""

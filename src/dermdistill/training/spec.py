@@ -27,12 +27,23 @@ class TrainSpec(Strict):
     """Blend each image, and what is asked of it, with another of the batch in shares from Beta(mixup, mixup)."""
     balance: Literal["none", "sampler", "weights"] = "none"
     """Class imbalance: draw rare classes more often, or weigh their loss (square root of the inverse frequency)."""
+    epoch_of: Literal["image", "photograph", "lesion"] = "image"
+    """What an epoch shows once: each image, or of each photograph or lesion one image, drawn anew in each epoch."""
     patience: int | None = Field(None, ge=1)
     """End after so many epochs without a better validation melanoma AUROC."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = True
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Time between checkpoints within an epoch; each end of an epoch makes one besides."""
+
+    @model_validator(mode="after")
+    def _order_fits(self) -> Self:
+        if self.balance == "sampler" and self.epoch_of != "image":
+            raise ValueError(
+                f"balance = 'sampler' draws images, epoch_of = '{self.epoch_of}' one of each {self.epoch_of}: "
+                "use balance = 'weights' or epoch_of = 'image'"
+            )
+        return self
 
 
 class LossSpec(Strict):

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from dermdistill.classes import MELANOMA
+from dermdistill.data.ids import connected, keys
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError, IntegrityError
@@ -21,6 +22,8 @@ from dermdistill.images.views import PLAIN, ViewSpec, apply_views, sample_views,
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """(student logits [B, C], teacher logits [B, C] or None, labels [B]) to a scalar."""
+
+EpochOf = Literal["image", "photograph", "lesion"]
 
 Targets = Callable[[np.ndarray, int, torch.device], Tensor]
 """(training rows [B], view, device) to the teacher's logits for that view of those images, [B, C]."""
@@ -37,6 +40,10 @@ class ImageSet:
     labels: np.ndarray
     """Class indices, int64 [N]."""
     cache: ImageCache
+    photographs: np.ndarray | None = None
+    """Numbers of the photographs, int64 [N]; renderings of one of the ISIC archive share it."""
+    lesions: np.ndarray | None = None
+    """Numbers of the lesions, int64 [N]; an image whose lesion is not known counts by its photograph."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,6 +51,20 @@ class ImageSet:
     def pixels(self, which: np.ndarray) -> Tensor:
         """uint8 [B, 3, S, S] of the images at the positions `which`."""
         return torch.from_numpy(self.cache.images[self.rows[which]])
+
+    def units(self, epoch_of: EpochOf) -> np.ndarray:
+        """The number of what an epoch shows once that each image belongs to, int64 [N]: 0 to units - 1."""
+        if epoch_of == "image":
+            return np.arange(len(self))
+        numbers = self.photographs if epoch_of == "photograph" else self.lesions
+        if numbers is None:
+            raise InputError(f"these images come without numbers of their {epoch_of}s; make them with image_sets")
+        return np.unique(numbers, return_inverse=True)[1]
+
+    def shares(self, epoch_of: EpochOf) -> np.ndarray:
+        """How often an epoch shows each image on average, float64 [N], above 0 to 1."""
+        units = self.units(epoch_of)
+        return 1 / np.bincount(units)[units]
 
 
 def matching_hash(manifest: pd.DataFrame, splits: Splits) -> str:
@@ -80,7 +101,7 @@ def image_sets(
     used = manifest[manifest["image_id"].isin({name for ids in roles.values() for name in ids})]
     images = open_cache(used, size, cache)
     table = readable(used, images).set_index("image_id", drop=False)
-    sets = {}
+    shared, sets = keys(table), {}
     for role, ids in roles.items():
         part = table.loc[[name for name in ids if name in table.index]]
         if part.empty and role == "train":
@@ -91,6 +112,8 @@ def image_sets(
             images.rows(part["sha256"]),
             labels(part, classes),
             images,
+            connected([shared["photograph"][part.index]]),
+            connected([shared["photograph"][part.index], shared["lesion"][part.index]]),
         )
     return sets
 
@@ -133,21 +156,28 @@ class ClassifierTask:
     """Turn and mirror each view besides, anew in every epoch; its targets stay."""
     mixup: float = 0.0
     """Shares of blended images come from Beta(mixup, mixup), the larger one of the image itself; 0 blends nothing."""
+    epoch_of: EpochOf = "image"
+    """What an epoch shows once."""
 
     def __post_init__(self) -> None:
         self._sampled: tuple[int, Tensor] | None = None
 
     @property
     def size(self) -> int:
-        return len(self.train)
+        """How many images an epoch shows."""
+        return len(np.unique(self.train.units(self.epoch_of)))
 
     def view(self, epoch: int) -> int:
         """The view that an epoch shows: the bank's views in turn, or views 1, 2, 3, …"""
         return epoch + 1 if self.view_count is None else epoch % self.view_count
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """A permutation, or with `balance = "sampler"` draws with rare classes more often."""
+        """A permutation, or one image of each unit in random order, or with "sampler" rare classes more often."""
         generator = np.random.default_rng([seed, epoch])
+        if self.epoch_of != "image":
+            shuffled = generator.permutation(len(self.train))
+            _, first = np.unique(self.train.units(self.epoch_of)[shuffled], return_index=True)
+            return shuffled[generator.permutation(first)]
         if self.balance != "sampler":
             return generator.permutation(self.size)
         weights = class_weights(self.train.labels, len(self.classes))[self.train.labels]
@@ -196,12 +226,17 @@ class ClassifierTask:
         return {"auroc": auroc, "accuracy": float((logits.argmax(1) == self.validation.labels).mean())}
 
 
-def class_weights(classes_of: np.ndarray, count: int) -> np.ndarray:
+def class_weights(classes_of: np.ndarray, count: int, shares: np.ndarray | None = None) -> np.ndarray:
     """Square root of the inverse class frequency, mean 1 over the images; float64 [count].
 
     A class without images gets weight 0.
+
+    Args:
+        classes_of: class indices, int64 [N].
+        count: number of classes.
+        shares: how often each image is shown, float64 [N]; by default all alike.
     """
-    frequency = np.bincount(classes_of, minlength=count) / max(1, len(classes_of))
+    frequency = np.bincount(classes_of, shares, count) / max(1.0, len(classes_of) if shares is None else shares.sum())
     weights = np.where(frequency > 0, 1 / np.sqrt(np.maximum(frequency, 1e-12)), 0.0)
     return weights / (weights * frequency).sum()
 

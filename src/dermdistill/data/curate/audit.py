@@ -1,20 +1,12 @@
-"""Proof that two sets of images share nothing: no lesion, patient, copy or near-duplicate."""
+"""Proof that two sets of images share nothing: no photograph, lesion, patient, copy or near-duplicate."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
 from dermdistill.data.curate.duplicates import CORRELATION, DISTANCE, find_duplicates
+from dermdistill.data.ids import keys, photographs
 from dermdistill.data.splits import Splits
-
-_KEYS = {
-    "image id": ["image_id"],
-    "exact copy": ["sha256"],
-    "lesion": ["source", "lesion_id"],
-    "patient": ["source", "patient_id"],
-    "duplicate group": ["duplicate_group"],
-}
-"""What is compared from the table alone; lesions and patients are numbered anew in each source."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +69,18 @@ def audit_folds(
 def _compare(
     table: pd.DataFrame, sides: pd.Series, images: bool, distance: int, correlation: float
 ) -> AuditReport:  # fmt: skip
-    shared = {what: _straddling(table, sides, keys) for what, keys in _KEYS.items()}
+    compared = {"image id": table["image_id"], **keys(table)}
+    shared = {what: _straddling(table, sides, key) for what, key in compared.items()}
     unreadable: dict[str, str] = {}
     if images:
         # ids may be used on both sides, so that rows are numbered while they are compared
         rows = table.assign(image_id=[f"{row:012d}" for row in range(len(table))])
         found = find_duplicates(rows, distance, correlation)
         a, b = (found.pairs[name].astype(int).to_numpy() for name in ("a", "b"))
-        apart = sides.to_numpy()[a] != sides.to_numpy()[b]
+        photograph = photographs(table["image_id"]).fillna("").to_numpy(str)  # of one: told already
+        apart = (sides.to_numpy()[a] != sides.to_numpy()[b]) & ~(
+            (photograph[a] != "") & (photograph[a] == photograph[b])
+        )
         ids = table["image_id"].astype(str).to_numpy()
         shared["near-duplicate"] = pd.DataFrame({"a": ids[a[apart]], "b": ids[b[apart]]})
         unreadable = {str(ids[int(row)]): why for row, why in found.set_aside.items()}
@@ -92,12 +88,12 @@ def _compare(
     return AuditReport(sizes, shared, unreadable)
 
 
-def _straddling(table: pd.DataFrame, sides: pd.Series, keys: list[str]) -> pd.DataFrame:
+def _straddling(table: pd.DataFrame, sides: pd.Series, key: pd.Series) -> pd.DataFrame:
     """Each image whose key is in use on an earlier side too (b), with the first image that uses it there (a)."""
-    rows = table[keys].assign(id=table["image_id"].astype(str), side=sides).dropna(subset=keys)
+    rows = pd.DataFrame({"key": key, "id": table["image_id"].astype(str), "side": sides}).dropna(subset="key")
     if rows.empty:
         return pd.DataFrame({"a": [], "b": []}, dtype=str)
-    by_key = rows.groupby(keys, sort=False)
+    by_key = rows.groupby("key", sort=False)
     first, side = by_key["id"].transform("first"), by_key["side"].transform("first")
     apart = rows["side"] != side
     return pd.DataFrame({"a": first[apart], "b": rows.loc[apart, "id"]}).reset_index(drop=True)

@@ -1,6 +1,5 @@
 """Look for trouble in a manifest's images and labels; bad images are set aside, the rest goes on."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 from PIL import Image
 from rich.progress import Progress
 
+from dermdistill.data.ids import keys
 from dermdistill.data.manifest import HASHED
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import ImageError, load_rgb
@@ -44,9 +44,9 @@ def check_manifest(manifest: pd.DataFrame) -> CheckReport:
     """Read every image of a manifest and compare labels within lesions and among copies.
 
     Set aside are images that are missing, unreadable, truncated, too small, blank, or changed since the manifest was
-    made, images whose lesion or exact copy bears another melanoma label, and rows whose image id is used for another
-    image or label, too; of equal rows the first stays. Kept with a warning are files whose extension does not tell
-    their format, and lesions whose diagnoses differ though melanoma does not.
+    made, images whose lesion, photograph or exact copy bears another melanoma label, and rows whose image id is used
+    for another image or label, too; of equal rows the first stays. Kept with a warning are files whose extension does
+    not tell their format, and lesions whose diagnoses differ though melanoma does not.
 
     Args:
         manifest: with absolute paths; ids may be used more than once.
@@ -104,14 +104,11 @@ def _look(path: str, sha256: str) -> tuple[str, str] | None:
 
 
 def _conflicts(manifest: pd.DataFrame, column: str, reason: str) -> list[Finding]:
-    """Images whose lesion, or exact copy, has more than one value in a column."""
-    groupings: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-        "lesion": lambda table: table["source"] + "/" + table["lesion_id"],
-        "copy": lambda table: table["sha256"],
-    }
+    """Images whose lesion, photograph of the archive, or exact copy has more than one value in a column."""
+    shared = keys(manifest)
+    groupings = {"lesion": shared["lesion"], "photograph": shared["photograph"], "copy": shared["exact copy"]}
     found = {}
-    for what, key in groupings.items():
-        group = key(manifest)
+    for what, group in groupings.items():
         values = manifest[column].groupby(group).transform("nunique")
         for row in np.flatnonzero((values > 1).fillna(False).to_numpy(bool)):
             name, path = str(manifest["image_id"].iloc[row]), str(manifest["path"].iloc[row])

@@ -30,6 +30,7 @@ from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from dermdistill.data.ids import photographs
 from dermdistill.images.preprocess import ImageError, load_rgb
 
 DISTANCE = 16
@@ -77,7 +78,8 @@ def find_duplicates(manifest: pd.DataFrame, distance: int = DISTANCE, correlatio
     """Find groups of images that show the same photograph, or the same lesion taken in the same way.
 
     Takes 6 kB of memory an image, and time with the square of their number: seconds for 10,000, about half an hour
-    for 100,000.
+    for 100,000. Renderings of one photograph of the ISIC archive (`dermdistill.data.ids`) belong together by their ids,
+    and are not among the pairs unless their bytes are the same.
 
     Args:
         manifest: all images, from one source or several.
@@ -95,6 +97,11 @@ def find_duplicates(manifest: pd.DataFrame, distance: int = DISTANCE, correlatio
     for i, j, orientation, bits, alike in _alike(prints, readable, distance, correlation):
         if (i, j) not in found or alike > found[i, j][1]:
             found[i, j] = bits, alike, orientation
+    photograph = photographs(manifest["image_id"]).fillna("").to_numpy(str)
+    found = {
+        (i, j): how for (i, j), how in found.items()
+        if digests[i] == digests[j] or not photograph[i] or photograph[i] != photograph[j]
+    }  # fmt: skip
     rows = [
         (ids[i], ids[j], bits, round(alike, 4), bool(digests[i] == digests[j]), ORIENTATIONS[turn])
         for (i, j), (bits, alike, turn) in sorted(found.items())

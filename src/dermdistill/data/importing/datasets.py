@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from dermdistill.classes import MELANOMA
 from dermdistill.data import sources
+from dermdistill.data.ids import photographs
 from dermdistill.data.importing.arrays import read_medmnist, read_quadruple
 from dermdistill.data.importing.tables import IMAGE_SUFFIXES, READERS, class_folders
 from dermdistill.data.manifest import COLUMNS, validate
@@ -207,10 +208,13 @@ def combine(results: Sequence[ImportResult]) -> ImportResult:
     """One manifest out of several.
 
     An image that several sources hold (same id, same bytes) is kept once, counted; with a source that knows its
-    diagnosis if one does. If they disagree on whether it is a melanoma, it is set aside.
+    diagnosis if one does, and with a lesion or patient that only another knows. Other renderings of a photograph of
+    the ISIC archive (same id, other bytes: another size or framing) are kept too, the later one as `ID@SOURCE`. If
+    sources disagree on whether an image or photograph is a melanoma, it is set aside.
 
     Raises:
-        InputError: the same id stands for different images.
+        InputError: an id that is not the archive's stands for different images, or renderings of one photograph come
+            from sources of one name.
     """
     table = pd.concat([result.manifest for result in results], ignore_index=True)
     set_aside = [line for result in results for line in result.set_aside]
@@ -218,19 +222,49 @@ def combine(results: Sequence[ImportResult]) -> ImportResult:
     for result in results:
         dropped.update(result.dropped)
     image = ["image_id", "sha256"]
-    disputed = table.groupby(image)["melanoma"].transform("nunique") > 1
+    same_image = table["image_id"] + "/" + table["sha256"]
+    disputed = table.groupby(photographs(table["image_id"]).fillna(same_image))["melanoma"].transform("nunique") > 1
     set_aside += [
         (str(name), f"melanoma in one source, not in another: {', '.join(where)}")
         for name, where in table[disputed].groupby("image_id")["source"].unique().items()
     ]
-    table = table[~disputed].sort_values("diagnosis", key=lambda words: words.isna(), kind="stable")
+    table = table[~disputed].copy()
+    for column in ("lesion_id", "patient_id"):
+        table[column] = table[column].fillna(table.groupby(image)[column].transform("first"))
+    table = table.sort_values("diagnosis", key=lambda words: words.isna(), kind="stable")
     same = table.duplicated(image)
     if same.any():
         dropped["in two sources"] = int(same.sum())
         table = table[~same]
-    clashing = table.loc[table["image_id"].duplicated(keep=False), "image_id"].unique()
-    if len(clashing):
+    return ImportResult(validate(_renderings_named(table.sort_index())), set_aside, dict(dropped))
+
+
+def _renderings_named(table: pd.DataFrame) -> pd.DataFrame:
+    """Name the second and further renderings of a photograph of the archive by their sources, `ID@SOURCE`."""
+    clashing = table["image_id"].duplicated(keep=False)
+    foreign = table[clashing & photographs(table["image_id"]).isna()]
+    if len(foreign):
         raise InputError(
-            f"{len(clashing)} image ids stand for different images in different sources, e.g. {', '.join(clashing[:5])}"
+            f"{foreign['image_id'].nunique()} image ids stand for different images in different sources, and are not "
+            f"the ISIC archive's; rename one of each: {_places(foreign)}"
         )
-    return ImportResult(validate(table), set_aside, dict(dropped))
+    alike = table[clashing & table.duplicated(["image_id", "source"], keep=False)]
+    if len(alike):
+        raise InputError(
+            f"{alike['image_id'].nunique()} photographs have several renderings from sources of one name; give each "
+            'source its own, as name = "ham10000-whole" in the recipe\'s [data] sources, or --source once for each '
+            f"folder: {_places(alike)}"
+        )
+    later = table["image_id"].duplicated()
+    named = table.assign(image_id=table["image_id"].mask(later, table["image_id"] + "@" + table["source"]))
+    again = named[named["image_id"].duplicated(keep=False)]
+    if len(again):
+        raise InputError(f"image ids are used for different images: {_places(again)}; rename one of each")
+    return named
+
+
+def _places(rows: pd.DataFrame) -> str:
+    """The first three ids, each with the files that it stands for."""
+    files = rows.groupby("image_id")["path"].agg(" and ".join)
+    listed = "; ".join(f"{name} ({where})" for name, where in files.head(3).items())
+    return listed + ("; …" if len(files) > 3 else "")

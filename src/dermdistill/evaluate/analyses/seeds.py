@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dermdistill.distillation.spec import complete
 from dermdistill.evaluate.intervals import difference, figure
 from dermdistill.evaluate.predictions import ModelPredictions
 
@@ -18,8 +19,9 @@ def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
     found: dict[str, list[str]] = {}
     for name, model in models.items():
         if "recipe" in model.header:
-            recipe = {key: value for key, value in model.header["recipe"].items() if key != "name"}
-            found.setdefault(json.dumps([model.header["stage"], recipe], sort_keys=True), []).append(name)
+            stage = model.header["stage"]
+            recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
+            found.setdefault(json.dumps([stage, recipe], sort_keys=True), []).append(name)
     seeds = {name: model.header.get("seed") for name, model in models.items()}
     return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
 
