@@ -11,11 +11,11 @@ from dermdistill.data.augment import (
     IDENTITY,
     PLAIN,
     ViewSpec,
-    apply_views,
     sample_views,
     turn_views,
     view_seed,
 )
+from dermdistill.data.render import apply_views
 
 SHAS = [hashlib.sha256(bytes([index])).hexdigest() for index in range(64)]
 STILL = {

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dermdistill.classes import BINARY_CLASSES, MELANOMA
 from dermdistill.classifier import ImageSet
-from dermdistill.data.augment import ViewSpec, apply_views, sample_views, view_seed
+from dermdistill.data.augment import ViewSpec, sample_views, view_seed
+from dermdistill.data.render import apply_views
 from dermdistill.errors import InputError
 from dermdistill.teacher.frozen import FrozenTeacher
 
@@ -68,7 +69,7 @@ def teacher_logits(
     """
     found = []
     for teacher, part in zip(teachers, images, strict=True):
-        views = apply_views(part.pixels(which).to(device), torch.from_numpy(parameters))
+        views = apply_views(part.pixels(which).to(device), torch.from_numpy(parameters), part.size)
         found.append(teacher(views.contiguous(memory_format=torch.channels_last)).float())
     return torch.stack(found, 1)
 

@@ -21,6 +21,7 @@ from dermdistill.classifier import (
     write_predictions,
 )
 from dermdistill.config import SoftenSpec, StudentSpec
+from dermdistill.data.render import RENDER_VERSION
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
@@ -97,6 +98,7 @@ def distill(
         "recipe": {**spec.model_dump(mode="json"), "views": views.model_dump(mode="json")},
         "inputs": _inputs(spec, manifest_sha256, splits, bank, teachers),
         "roles": {role: len(ids) for role, ids in roles.items()},
+        "render": RENDER_VERSION,
         "data_sources": sorted(manifest["source"].unique()),
     }
     if fabric.is_global_zero:

@@ -22,6 +22,7 @@ from dermdistill.classifier import (
 )
 from dermdistill.config import TeacherSpec
 from dermdistill.cost import count
+from dermdistill.data.render import RENDER_VERSION
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
@@ -81,6 +82,7 @@ def teach(
         "recipe": spec.model_dump(mode="json"),
         "inputs": inputs,
         "roles": {role: len(ids) for role, ids in roles.items()},
+        "render": RENDER_VERSION,
         "data_sources": sorted(manifest["source"].unique()),
     }
     if fabric.is_global_zero:
