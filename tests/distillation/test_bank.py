@@ -122,6 +122,28 @@ def test_a_bank_that_does_not_fit_is_refused_saying_which(tmp_path, teachers, sm
         BankLabels(bank, others, CLASSES, MANIFEST)
 
 
+def test_a_bank_of_blurred_views_is_refused_but_not_one_of_plain_images(tmp_path, teachers):
+    """Banks of the first rendering do not name it; their plain images are the same."""
+    images = teachers[2][0]
+    hashes = [header["model_sha256"] for header in teachers[1]]
+    for views in (1, 2):
+        folder = _write(tmp_path / f"bank{views}", teachers, views=views).folder
+        header = json.loads((folder / "bank.json").read_text())
+        del header["render"]
+        (folder / "bank.json").write_text(json.dumps(header))
+    BankLabels(read_bank(tmp_path / "bank1"), images, CLASSES, MANIFEST)
+    assert is_written(tmp_path / "bank1", 1, hashes)
+    with pytest.raises(InputError, match=r"rendered by the first version, expected .* run `dermdistill soften` again"):
+        BankLabels(read_bank(tmp_path / "bank2"), images, CLASSES, MANIFEST)
+    assert not is_written(tmp_path / "bank2", 2, hashes)
+    assert not knows_some(tmp_path / "bank2", BankSpec(2, 0, ViewSpec()), [*hashes, "c" * 64])
+    with pytest.raises(InputError, match="holds another bank: render differ"):
+        _write(tmp_path / "bank2", teachers, views=2)
+    some = ([None, *teachers[0][1:]], *teachers[1:])
+    with pytest.raises(InputError, match="cannot be taken over: render differ"):
+        _write(tmp_path / "new", some, views=2, known=read_bank(tmp_path / "bank2"))
+
+
 def test_damage_is_noticed(tmp_path, teachers):
     bank = _write(tmp_path / "bank", teachers, views=1)
     shard = next((tmp_path / "bank").glob("*.safetensors"))

@@ -35,9 +35,10 @@ def teachers(small):
 
 
 def own(teacher, images, rows):
-    """A teacher's logits of plain images, by hand: decoded at its size, with its mean and deviation."""
+    """A teacher's logits of plain images, by hand: shrunk to its size, with its mean and deviation."""
     pixels = images.pixels(rows).float() / 255
-    assert pixels.shape[-1] == teacher.image_size
+    assert pixels.shape[-1] == 2 * teacher.image_size
+    pixels = functional.interpolate(pixels, (teacher.image_size,) * 2, mode="bilinear", antialias=True)
     with torch.no_grad():
         return teacher.model((pixels - teacher.mean) / teacher.std)
 

@@ -12,6 +12,7 @@ from dermdistill.distillation.spec import TeacherSpec
 from dermdistill.distillation.teach import load_teacher, teach
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file
+from dermdistill.images.preprocess import load_rgb, resize_source, resize_square
 from dermdistill.networks.cost import count
 from dermdistill.networks.pretrained import build_teacher
 from dermdistill.run import Run
@@ -78,6 +79,21 @@ def test_a_teacher_is_trained_and_read_back(small, train_teacher, classes):
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
         assert expected.std() > 1e-4
     assert set(pd.read_parquet(run.predictions)["role"]) == {"validation", "test"}
+
+
+def test_training_images_are_sources_of_views_and_all_others_are_what_predict_sees(small):
+    manifest, _, part, cache = small
+    sets = image_sets(manifest, part, 20, CLASSES, cache)
+    paths = manifest.set_index("sha256")["path"]
+    expected_forms = {"train": (40, resize_source), "validation": (20, resize_square), "test": (20, resize_square)}
+    for role, (size, resize) in expected_forms.items():
+        found = sets[role].pixels(np.arange(3)).numpy()
+        expected = [resize(load_rgb(paths[sha256]), size).transpose(2, 0, 1) for sha256 in sets[role].sha256s[:3]]
+        np.testing.assert_array_equal(found, expected)
+        assert sets[role].size == 20
+    plain = image_sets(manifest, part, 40, CLASSES, cache)["test"]  # of the size of the sources, another cache
+    assert plain.cache.images.shape == sets["train"].cache.images.shape
+    assert not np.array_equal(plain.cache.images, sets["train"].cache.images)
 
 
 def test_the_header_says_what_was_trained_from_what(small, train_teacher):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from dermdistill.images.render import apply_views
 from dermdistill.images.views import (
     COLUMNS,
     IDENTITY,
     PLAIN,
     ViewSpec,
-    apply_views,
     sample_views,
     turn_views,
     view_seed,

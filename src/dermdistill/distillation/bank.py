@@ -26,6 +26,7 @@ from dermdistill.distillation.labels import ensemble, teacher_logits, to_classes
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
+from dermdistill.images.render import RENDER_VERSION
 from dermdistill.images.views import ViewSpec, sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
@@ -119,6 +120,7 @@ def _header(
         "spec": bank.spec.model_dump(mode="json"),
         "seed": bank.seed,
         "preprocess": PREPROCESS_VERSION,
+        "render": RENDER_VERSION,
         "block": BLOCK,
         "images": list(images.sha256s),
     }
@@ -158,8 +160,8 @@ def _stored(
         return {}
     if known is None:
         raise InputError("a teacher is not loaded, and no bank was given that holds its logits")
-    fixed = ("manifest_sha256", "classes", "spec", "seed", "preprocess", "images")
-    different = [key for key in fixed if known.header[key] != header[key]]
+    fixed = ("manifest_sha256", "classes", "spec", "seed", "preprocess", "render", "images")
+    different = [key for key in fixed if known.header.get(key) != header[key]]
     different += ["views"] if known.views < views else []
     there = [teacher["model_sha256"] for teacher in known.header["teachers"]]
     asked = {place: header["teachers"][place]["model_sha256"] for place in absent}
@@ -210,6 +212,7 @@ def is_written(folder: str | Path, views: int, teachers: Sequence[str]) -> bool:
     return (
         state.get("status") == "complete"
         and state["views"] >= views
+        and not _is_blurred(state)
         and [teacher["model_sha256"] for teacher in state["teachers"]] == list(teachers)
         and all(_is_whole(folder / name, checksum) for name, checksum in state["shards"].items())
     )
@@ -229,6 +232,7 @@ def knows_some(folder: str | Path, wanted: BankSpec, teachers: Sequence[str]) ->
     state = read_json(folder / "bank.json")
     there = {teacher["model_sha256"] for teacher in state["teachers"]}
     same = (state["spec"], state["seed"]) == (wanted.spec.model_dump(mode="json"), wanted.seed)
+    same = same and state.get("render") == RENDER_VERSION
     return same and state["status"] == "complete" and state["views"] >= wanted.views and there < set(teachers)
 
 
@@ -321,6 +325,11 @@ class BankLabels:
             problems.append(f"its manifest is {bank.header['manifest_sha256'][:12]}, the data's {manifest_sha256[:12]}")
         if bank.header["preprocess"] != PREPROCESS_VERSION:
             problems.append(f"its preprocessing is {bank.header['preprocess']}, expected {PREPROCESS_VERSION}")
+        if _is_blurred(bank.header):
+            problems.append(
+                f"its views were rendered by {bank.header.get('render', 'the first version')}, expected "
+                f"{RENDER_VERSION}, which shows them as sharp as plain images; run `dermdistill soften` again"
+            )
         if spec is not None and spec != bank.spec:
             problems.append("its augmentation spec differs: " + _difference(bank.spec, spec))
         index = {sha256: row for row, sha256 in enumerate(bank.header["images"])}
@@ -342,6 +351,11 @@ class BankLabels:
             logits = torch.from_numpy(self.bank.logits(view)[self.index])
             self._view = view, to_classes(ensemble(logits), self.bank.classes, self.wanted)
         return self._view[1][rows].to(device)
+
+
+def _is_blurred(header: dict[str, Any]) -> bool:
+    """Whether a bank holds views that were rendered otherwise than now; plain images were not."""
+    return header["views"] > 1 and header.get("render") != RENDER_VERSION
 
 
 def _difference(one: ViewSpec, other: ViewSpec) -> str:

@@ -17,6 +17,7 @@ from dermdistill.distillation.spec import SoftenSpec, StudentSpec
 from dermdistill.distillation.teach import load_teacher
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
+from dermdistill.images.render import RENDER_VERSION
 from dermdistill.networks import registry
 from dermdistill.run import Run, open_run
 from dermdistill.training.loop import fit
@@ -97,6 +98,7 @@ def distill(
         "recipe": {**spec.model_dump(mode="json"), "views": views.model_dump(mode="json")},
         "inputs": _inputs(spec, manifest_sha256, splits, bank, teachers),
         "roles": {role: len(ids) for role, ids in roles.items()},
+        "render": RENDER_VERSION,
         "data_sources": sorted(manifest["source"].unique()),
     }
     if fabric.is_global_zero:

@@ -10,7 +10,8 @@ from torch import Tensor
 from dermdistill.classes import BINARY_CLASSES, MELANOMA
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.errors import InputError
-from dermdistill.images.views import ViewSpec, apply_views, sample_views, view_seed
+from dermdistill.images.render import apply_views
+from dermdistill.images.views import ViewSpec, sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 
@@ -68,7 +69,7 @@ def teacher_logits(
     """
     found = []
     for teacher, part in zip(teachers, images, strict=True):
-        views = apply_views(part.pixels(which).to(device), torch.from_numpy(parameters))
+        views = apply_views(part.pixels(which).to(device), torch.from_numpy(parameters), part.size)
         found.append(teacher(views.contiguous(memory_format=torch.channels_last)).float())
     return torch.stack(found, 1)
 

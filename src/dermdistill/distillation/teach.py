@@ -15,6 +15,7 @@ from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.distillation.spec import TeacherSpec
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
+from dermdistill.images.render import RENDER_VERSION
 from dermdistill.networks.cost import count
 from dermdistill.networks.teachers import teacher_network
 from dermdistill.run import Run, open_run
@@ -82,6 +83,7 @@ def teach(
         "recipe": spec.model_dump(mode="json"),
         "inputs": inputs,
         "roles": {role: len(ids) for role, ids in roles.items()},
+        "render": RENDER_VERSION,
         "data_sources": sorted(manifest["source"].unique()),
     }
     if fabric.is_global_zero:

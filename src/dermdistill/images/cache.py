@@ -16,7 +16,14 @@ from rich.progress import Progress
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_json, write_json
-from dermdistill.images.preprocess import PREPROCESS_VERSION, ImageError, load_rgb, resize_square
+from dermdistill.images.preprocess import (
+    PREPROCESS_VERSION,
+    SOURCE_VERSION,
+    ImageError,
+    load_rgb,
+    resize_source,
+    resize_square,
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +60,14 @@ def cache_root() -> Path:
     return Path(os.environ.get("DERMDISTILL_CACHE") or Path.home() / ".cache" / "dermdistill")
 
 
-def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> ImageCache:
+Kind = Literal["plain", "source"]
+"""What a cache holds: images as `predict` sees them, or the sources that views are rendered from."""
+
+
+def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None, kind: Kind = "plain") -> ImageCache:
     """Open the cache of a manifest's images at one size, decoding them first where need be.
 
-    The cache is keyed by the images' SHA-256 digests, the size and the preprocessing version. An
+    The cache is keyed by the images' SHA-256 digests, the size and the version of the resizing. An
     interrupted decoding goes on where it was; several processes may decode at once. Unreadable images
     are named in the log and set aside, and tried again each time, since a file may only be missing for
     a while.
@@ -65,6 +76,7 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> I
         manifest: the images; duplicates by SHA-256 are stored once.
         size: side in pixels.
         root: the folder of all caches, by default `cache_root()`.
+        kind: how the images are resized.
 
     Raises:
         InputError: the disk is too small.
@@ -72,17 +84,18 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None) -> I
     """
     unique = manifest.drop_duplicates("sha256").sort_values("sha256")
     sha256s = tuple(unique["sha256"])
-    key = sha256_json([PREPROCESS_VERSION, size, sha256s])[:20]
+    version = PREPROCESS_VERSION if kind == "plain" else SOURCE_VERSION
+    key = sha256_json([version, size, sha256s])[:20]
     folder = (root or cache_root()) / "images" / f"{size}px-{key}"
     pixels, index = folder / "images.npy", folder / "index.json"
     known = read_json(index)["set_aside"] if index.exists() and pixels.exists() else None
     if known is None:
         _require_space(folder, len(sha256s) * 3 * size * size)
-        set_aside = _decode(list(unique["path"]), sha256s, size, folder)
+        set_aside = _decode(list(unique["path"]), sha256s, (size, kind), folder)
     else:
-        set_aside = _retry(list(unique["path"]), sha256s, size, pixels, known)
+        set_aside = _retry(list(unique["path"]), sha256s, (size, kind), pixels, known)
     if set_aside != known:
-        write_json(index, {"size": size, "preprocess": PREPROCESS_VERSION, "set_aside": set_aside})
+        write_json(index, {"size": size, "preprocess": version, "set_aside": set_aside})
     if set_aside:
         names = dict(zip(unique["sha256"], unique["image_id"], strict=True))
         listed = "; ".join(f"{names[sha]}: {reason}" for sha, reason in list(set_aside.items())[:10])
@@ -100,19 +113,19 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _decode(paths: list[str], sha256s: tuple[str, ...], size: int, folder: Path) -> dict[str, str]:
+def _decode(paths: list[str], sha256s: tuple[str, ...], form: tuple[int, Kind], folder: Path) -> dict[str, str]:
     pixels, state = folder / "images.npy", folder / "progress.json"
     if not pixels.exists():
         state.unlink(missing_ok=True)
-        _make(pixels, (len(paths), 3, size, size))
+        _make(pixels, (len(paths), 3, form[0], form[0]))
     before: dict[str, Any] = read_json(state) if state.exists() else {"done": 0, "set_aside": {}}
     done, set_aside = before["done"], dict(before["set_aside"])
     images = _map(pixels, "r+")
     with Progress(transient=True) as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = bars.add_task(f"decode to {size} px", total=len(paths), completed=done)
+        bar = bars.add_task(f"decode to {form[0]} px", total=len(paths), completed=done)
         for start in range(done, len(paths), _BLOCK):
             block = range(start, min(start + _BLOCK, len(paths)))
-            problems = pool.map(lambda row: _decode_into(images, row, paths[row], size), block)
+            problems = pool.map(lambda row: _decode_into(images, row, paths[row], form), block)
             for row, problem in zip(block, problems, strict=True):
                 if problem:
                     set_aside[sha256s[row]] = problem
@@ -123,22 +136,24 @@ def _decode(paths: list[str], sha256s: tuple[str, ...], size: int, folder: Path)
 
 
 def _retry(
-    paths: list[str], sha256s: tuple[str, ...], size: int, pixels: Path, set_aside: dict[str, str]
+    paths: list[str], sha256s: tuple[str, ...], form: tuple[int, Kind], pixels: Path, set_aside: dict[str, str]
 ) -> dict[str, str]:
     """Try once more to decode what was set aside; what still is."""
     if not set_aside or not os.access(pixels, os.W_OK):
         return set_aside
     images = _map(pixels, "r+")
     rows = {sha: row for row, sha in enumerate(sha256s) if sha in set_aside}
-    tried = {sha: _decode_into(images, row, paths[row], size) for sha, row in rows.items()}
+    tried = {sha: _decode_into(images, row, paths[row], form) for sha, row in rows.items()}
     images.flush()
     return {sha: problem for sha, problem in tried.items() if problem}
 
 
-def _decode_into(images: np.ndarray, row: int, path: str, size: int) -> str | None:
+def _decode_into(images: np.ndarray, row: int, path: str, form: tuple[int, Kind]) -> str | None:
     """Decode one image into its row; if it cannot be read, why."""
+    size, kind = form
+    resize = resize_square if kind == "plain" else resize_source
     try:
-        images[row] = resize_square(load_rgb(Path(path)), size).transpose(2, 0, 1)
+        images[row] = resize(load_rgb(Path(path)), size).transpose(2, 0, 1)
     except ImageError as error:
         return str(error)
     return None

@@ -15,6 +15,10 @@ from dermdistill.errors import InputError
 
 PREPROCESS_VERSION = "squash-bilinear/1"
 """Resize to a square without keeping the aspect ratio, bilinear with antialiasing."""
+SOURCE_VERSION = "squash-lanczos/1"
+"""Resize to the larger square that training renders views from, without loss to what its networks see."""
+SOURCE_SCALE = 2
+"""Side of a source of views, in sides of the network's input."""
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused as decompression bombs."""
@@ -115,4 +119,18 @@ def resize_square(image: Image.Image, size: int) -> np.ndarray:
     """
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None)
+    return np.array(image, np.uint8)
+
+
+def resize_source(image: Image.Image, size: int) -> np.ndarray:
+    """Squash an RGB image to the square that views are rendered from, uint8 [size, size, 3].
+
+    Lanczos keeps the frequencies that a network of half this side sees, whether the file is larger or smaller.
+
+    Args:
+        image: an RGB image.
+        size: side in pixels, `SOURCE_SCALE` times the network's.
+    """
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.array(image, np.uint8)

@@ -12,10 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
-from torch.nn import functional
 
 COLUMNS = (
     "angle", "zoom", "aspect", "shift_x", "shift_y", "flip",
@@ -26,9 +23,6 @@ COLUMNS = (
 IDENTITY = (0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
 PLAIN = 0
 """The view seed of the plain, unchanged image."""
-
-_LUMA = (0.299, 0.587, 0.114)
-_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 class ViewSpec(BaseModel):
@@ -129,63 +123,3 @@ def turn_views(parameters: np.ndarray, sha256s: Sequence[str], seed: int, epoch:
 def _uniforms(sha256: str, seed: int | str) -> np.ndarray:
     digest = hashlib.blake2b(f"{sha256}:{seed}".encode(), digest_size=64).digest()
     return np.frombuffer(digest, "<u4").astype(np.float64) / 2**32
-
-
-def apply_views(images: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
-    """Apply sampled views to a batch of images, on the device that the images are on.
-
-    Args:
-        images: uint8 [B, 3, H, W].
-        parameters: float32 [B, 12] from `sample_views`.
-        size: side of the result in pixels; by default the images' own.
-
-    Returns:
-        float32 [B, 3, size, size] in [0, 1]. Beyond its edge an image is mirrored.
-    """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be uint8 [B, 3, H, W], got {images.dtype} {tuple(images.shape)}")
-    size = size or images.shape[-1]
-    parameters = parameters.to(images.device)
-    pixels = images.float().div_(255)
-    if pixels.shape[-2:] != (size, size):
-        pixels = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True).clamp_(0, 1)
-    if torch.equal(parameters.cpu(), torch.tensor(IDENTITY).expand(len(images), -1)):
-        return pixels
-    grid = functional.affine_grid(_geometry(parameters), list(pixels.shape), align_corners=False)
-    pixels = functional.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)
-    return _colour(pixels, parameters)
-
-
-def _geometry(parameters: Tensor) -> Tensor:
-    angle, zoom, aspect, shift_x, shift_y, flip = parameters[:, :6].unbind(1)
-    mirror = 1 - 2 * flip
-    width, height = 1 / (zoom * aspect.sqrt()), aspect.sqrt() / zoom
-    cosine, sine = angle.cos(), angle.sin()
-    rows = [
-        torch.stack([mirror * cosine * width, -sine * height, 2 * shift_x], 1),
-        torch.stack([mirror * sine * width, cosine * height, 2 * shift_y], 1),
-    ]
-    return torch.stack(rows, 1)
-
-
-def _colour(pixels: Tensor, parameters: Tensor) -> Tensor:
-    """White balance, brightness, hue, saturation and contrast as one affine map of RGB."""
-    brightness, contrast, saturation, hue, red, blue = parameters[:, 6:].unbind(1)
-    one, zero = torch.ones_like(red), torch.zeros_like(red)
-    luma = pixels.new_tensor(_LUMA)
-    gains = torch.diag_embed(torch.stack([red, one, blue], 1) * brightness[:, None])
-    turn = hue * (2 * math.pi)
-    cosine, sine = turn.cos() * saturation, turn.sin() * saturation
-    rows = [
-        torch.stack([one, zero, zero], 1),
-        torch.stack([zero, cosine, -sine], 1),
-        torch.stack([zero, sine, cosine], 1),
-    ]
-    chroma = torch.stack(rows, 1)
-    to_yiq = pixels.new_tensor(_TO_YIQ)
-    matrix = torch.linalg.inv(to_yiq) @ chroma @ to_yiq @ gains
-    flat = pixels.flatten(2)
-    grey = ((luma @ matrix) * flat.mean(2)).sum(1)  # mean luminance after the map, [B]
-    offset = ((1 - contrast) * grey)[:, None, None]
-    mapped = torch.baddbmm(offset, contrast[:, None, None] * matrix, flat)
-    return mapped.clamp_(0, 1).view_as(pixels)

@@ -18,7 +18,9 @@ from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path
 from dermdistill.images.cache import ImageCache, labels, open_cache, readable
-from dermdistill.images.views import PLAIN, ViewSpec, apply_views, sample_views, turn_views, view_seed
+from dermdistill.images.preprocess import SOURCE_SCALE
+from dermdistill.images.render import apply_views
+from dermdistill.images.views import PLAIN, ViewSpec, sample_views, turn_views, view_seed
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """(student logits [B, C], teacher logits [B, C] or None, labels [B]) to a scalar."""
@@ -44,12 +46,14 @@ class ImageSet:
     """Numbers of the photographs, int64 [N]; renderings of one of the ISIC archive share it."""
     lesions: np.ndarray | None = None
     """Numbers of the lesions, int64 [N]; an image whose lesion is not known counts by its photograph."""
+    size: int | None = None
+    """Side S of the network's input; by default that of the cache's images."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pixels(self, which: np.ndarray) -> Tensor:
-        """uint8 [B, 3, S, S] of the images at the positions `which`."""
+        """uint8 [B, 3, R, R] of the images at the positions `which`, at the cache's size."""
         return torch.from_numpy(self.cache.images[self.rows[which]])
 
     def units(self, epoch_of: EpochOf) -> np.ndarray:
@@ -89,7 +93,10 @@ def image_sets(
     classes: tuple[str, ...],
     cache: Path | None,
 ) -> dict[str, ImageSet]:
-    """The images of each role, decoded at `size`; unreadable images are set aside, named in the log.
+    """The images of each role; unreadable images are set aside, named in the log.
+
+    Training images are decoded at `SOURCE_SCALE` times `size`, as sources of their views. All others are decoded
+    at `size`, exactly as `predict` does it.
 
     Args:
         manifest: all images.
@@ -99,13 +106,16 @@ def image_sets(
         cache: folder of the decoded images, by default the user's.
     """
     used = manifest[manifest["image_id"].isin({name for ids in roles.values() for name in ids})]
-    images = open_cache(used, size, cache)
-    table = readable(used, images).set_index("image_id", drop=False)
+    caches = {"train": open_cache(used, SOURCE_SCALE * size, cache, "source")}
+    if any(ids for role, ids in roles.items() if role != "train"):
+        caches["other"] = open_cache(used, size, cache)
+    table = readable(used, *caches.values()).set_index("image_id", drop=False)
     shared, sets = keys(table), {}
     for role, ids in roles.items():
         part = table.loc[[name for name in ids if name in table.index]]
         if part.empty and role == "train":
             raise InputError(f"no readable image has the role '{role}'")
+        images = caches.get(role) or caches.get("other", caches["train"])
         sets[role] = ImageSet(
             tuple(part["image_id"]),
             tuple(part["sha256"]),
@@ -114,6 +124,7 @@ def image_sets(
             images,
             connected([shared["photograph"][part.index]]),
             connected([shared["photograph"][part.index], shared["lesion"][part.index]]),
+            size,
         )
     return sets
 
@@ -191,7 +202,7 @@ class ClassifierTask:
                 parameters = turn_views(parameters, self.train.sha256s, self.views_seed, epoch)
             self._sampled = epoch, torch.from_numpy(parameters)
         pixels = self.train.pixels(rows).to(device, non_blocking=True)
-        images = normalise(apply_views(pixels, self._sampled[1][rows]), self.mean, self.std)
+        images = normalise(apply_views(pixels, self._sampled[1][rows], self.train.size), self.mean, self.std)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(self.train.labels[rows]).to(device)
@@ -259,7 +270,7 @@ def predict(
     for start in range(0, len(images), batch_size):
         which = np.arange(start, min(start + batch_size, len(images)))
         plain = torch.from_numpy(sample_views(["-"] * len(which), PLAIN, ViewSpec()))
-        pixels = normalise(apply_views(images.pixels(which).to(device), plain), mean, std)
+        pixels = normalise(apply_views(images.pixels(which).to(device), plain, images.size), mean, std)
         if channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         found.append(model(pixels).float().cpu().numpy())
