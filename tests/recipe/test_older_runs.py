@@ -10,7 +10,7 @@ from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.seeds import of_one_recipe
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.recipe.spec import complete
+from dermdistill.distillation.spec import complete
 from dermdistill.recipe.stages import _run_state
 from dermdistill.run import Run, open_run
 
