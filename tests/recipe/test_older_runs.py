@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
+from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, complete
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.seeds import of_one_recipe
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.distillation.spec import complete
 from dermdistill.recipe.stages import _run_state
 from dermdistill.run import Run, open_run
 
