@@ -23,10 +23,10 @@ def evaluate(
     """Judge models on the same images: figures with intervals, paired differences, plots."""
     from rich.console import Console
 
+    from dermdistill.cli.key_table import key_table
     from dermdistill.data.manifest import read_manifest
     from dermdistill.evaluate.predictions import read_model
     from dermdistill.evaluate.report import evaluate as judge
-    from dermdistill.evaluate.report import key_figures
 
     wrong = [text for text in model if not all(text.partition("="))]
     if wrong:
@@ -36,5 +36,5 @@ def evaluate(
         raise InputError(f"each --model needs another name, got {', '.join(model)}")
     models = {name: read_model(path) for name, path in named.items()}
     report = judge(read_manifest(manifest), models, out, baseline=baseline, replicates=replicates, seed=seed, role=role)
-    Console().print(key_figures(report))
+    Console().print(key_table(report))
     typer.echo(f"report: {out / 'report.html'} (figures: {out / 'report.json'}, table: {out / 'table.md'})")
