@@ -7,8 +7,10 @@ from pydantic import Field
 
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
 from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
 from dermdistill.evaluate.analyses.sources import Source, Within
+from dermdistill.evaluate.analyses.unseen import Unseen
 from dermdistill.evaluate.intervals import Difference
 from dermdistill.specs import Strict, load_header
 
@@ -35,6 +37,10 @@ class Report(Strict):
     """Nothing if there is one source."""
     within: Within | None = None
     """None if there is one collection."""
+    unseen: dict[str, Unseen] = Field(default_factory=dict)
+    """By model that was trained without each source in turn, if its cross-validation is there too."""
+    robustness: dict[str, Robustness] = Field(default_factory=dict)
+    """By bundle, where the images were at hand."""
 
 
 def load_report(path: str | Path) -> Report:

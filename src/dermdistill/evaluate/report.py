@@ -11,14 +11,17 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
 from dermdistill.evaluate.analyses.headline import headline
+from dermdistill.evaluate.analyses.robustness import robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
 from dermdistill.evaluate.analyses.sources import by_source, within
 from dermdistill.evaluate.analyses.subgroups import draw
+from dermdistill.evaluate.analyses.unseen import unseen
 from dermdistill.evaluate.comparison import Comparison, gather
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.predictions import ModelPredictions
 from dermdistill.evaluate.render.html import page
 from dermdistill.evaluate.render.markdown import markdown
+from dermdistill.evaluate.render.samples import samples
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.files import write_json, write_text
 from dermdistill.specs import parse
@@ -69,12 +72,13 @@ def evaluate(
     """
     given = {"baseline": baseline, "replicates": replicates, "seed": seed}
     comparison = gather(manifest, models, parse(EvaluateSpec, given, "evaluate"), role)
-    report = measure(comparison)
-    write_report(report, comparison, Path(out))
+    images = images or FromImages()
+    report = measure(comparison, images)
+    write_report(report, comparison, images, Path(out))
     return report
 
 
-def measure(comparison: Comparison) -> Report:
+def measure(comparison: Comparison, images: FromImages) -> Report:
     """Every section of the report."""
     drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in comparison.scored.items()}
     return Report(
@@ -89,12 +93,14 @@ def measure(comparison: Comparison) -> Report:
         over_seeds=over_seeds(comparison.models, comparison.figures, comparison.baseline),
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, comparison.scored, comparison.weights, comparison.baseline),
+        unseen=unseen(comparison),
+        robustness={name: robustness(predictor, comparison) for name, predictor in images.bundles.items()},
     )
 
 
-def write_report(report: Report, comparison: Comparison, out: Path) -> None:
+def write_report(report: Report, comparison: Comparison, images: FromImages, out: Path) -> None:
     """Write report.html, table.md and, when these are there, report.json."""
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "report.html", page(report, comparison))
+    write_text(out / "report.html", page(report, comparison, samples(comparison, images.samples)))
     write_text(out / "table.md", markdown(report))
     write_json(out / "report.json", report.model_dump(mode="json"))

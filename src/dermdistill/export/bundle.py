@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.registry import build
 from dermdistill.networks.teachers import teacher_network
-from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
+from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, ThresholdSpec, read_bundle
 from dermdistill.run import Run
 
 DEFAULT_THRESHOLD = "sensitivity_95"
@@ -150,14 +150,18 @@ def _choose(unseen: ModelPredictions, manifest: pd.DataFrame) -> Chosen:
 
 def _operation(chosen: Chosen, chosen_on: str) -> dict[str, Any]:
     """Temperature and those operating points that could be chosen, as a bundle has them."""
-    points = {name: asdict(point) for name, point in chosen.thresholds.items() if point.value is not None}
+    thresholds = {
+        name: ThresholdSpec(
+            value=point.value, sensitivity=point.sensitivity, specificity=point.specificity,
+            chosen_on=chosen_on, n=point.n, positives=point.positives,
+        ).model_dump(mode="json")
+        for name, point in chosen.thresholds.items()
+        if point.value is not None
+    }  # fmt: skip
     return {
         "temperature": chosen.temperature,
         "default_threshold": DEFAULT_THRESHOLD,
-        "thresholds": {
-            name: {key: value for key, value in point.items() if key != "reason"} | {"chosen_on": chosen_on}
-            for name, point in points.items()
-        },
+        "thresholds": thresholds,
     }
 
 

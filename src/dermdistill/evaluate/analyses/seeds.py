@@ -34,14 +34,22 @@ class Seeds(Strict):
     metrics: dict[str, OverSeeds]
 
 
+def recipe_of(model: ModelPredictions) -> str | None:
+    """What a model was trained by, without its name and seed; None for a bare table."""
+    if "recipe" not in model.header:
+        return None
+    stage = model.header["stage"]
+    recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
+    return json.dumps([stage, recipe], sort_keys=True)
+
+
 def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
     """The names of models that were trained alike but for the name and the seed, two or more each, in their order."""
     found: dict[str, list[str]] = {}
     for name, model in models.items():
-        if "recipe" in model.header:
-            stage = model.header["stage"]
-            recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
-            found.setdefault(json.dumps([stage, recipe], sort_keys=True), []).append(name)
+        recipe = recipe_of(model)
+        if recipe is not None:
+            found.setdefault(recipe, []).append(name)
     seeds = {name: model.header.get("seed") for name, model in models.items()}
     return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
 
