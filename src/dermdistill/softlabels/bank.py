@@ -359,5 +359,5 @@ def _is_blurred(header: dict[str, Any]) -> bool:
 
 
 def _difference(one: ViewSpec, other: ViewSpec) -> str:
-    there, here = one.model_dump(), other.model_dump()
+    there, here = dict(one), dict(other)
     return ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in here if here[key] != there[key])
