@@ -6,7 +6,7 @@ resampling to the network's square and through several JPEG qualities, and each 
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -70,19 +70,10 @@ def robustness(predictor: "Predictor", comparison: Comparison) -> Robustness:
         InputError: none of the images can be opened.
     """
     table = comparison.table
-    paths = list(table["path"])
-    p = np.full((len(VARIANTS), len(paths)), np.nan)
-    with ThreadPoolExecutor(4) as pool:
-        for start in track(
-            range(0, len(paths), _BATCH),
-            description="resampling and JPEG",
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        ):
-            p[:, start : start + _BATCH] = _judge(predictor, paths[start : start + _BATCH], pool)
+    p = np.stack(list(answers(predictor, list(table["path"])).values()))
     usable = np.isfinite(p[0])
     if not usable.any():
-        raise InputError(f"robustness needs the images, and none can be opened; the first is {paths[0]}")
+        raise InputError(f"robustness needs the images, and none can be opened; the first is {table['path'].iloc[0]}")
     y = table["melanoma"].to_numpy(float)[usable]
     probabilities = dict(zip(VARIANTS, p[:, usable], strict=True))
     variants = compare(probabilities, y, predictor.threshold, comparison.weights[:, usable])
@@ -95,6 +86,20 @@ def robustness(predictor: "Predictor", comparison: Comparison) -> Robustness:
         spread=max(found) - min(found) if found else None,
         variants=variants,
     )
+
+
+def answers(predictor: "Predictor", paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """Melanoma probabilities of images [N], by variant; NaN for those that cannot be opened."""
+    p = np.full((len(VARIANTS), len(paths)), np.nan)
+    with ThreadPoolExecutor(4) as pool:
+        for start in track(
+            range(0, len(paths), _BATCH),
+            description="resampling and JPEG",
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        ):
+            p[:, start : start + _BATCH] = _judge(predictor, paths[start : start + _BATCH], pool)
+    return dict(zip(VARIANTS, p, strict=True))
 
 
 def compare(
@@ -150,7 +155,7 @@ VARIANTS: dict[str, Callable[[Image.Image, int], np.ndarray]] = {
 """Each makes an RGB image into uint8 [size, size, 3]. Qualities are of the image at its full size."""
 
 
-def _judge(predictor: "Predictor", paths: list[str], pool: ThreadPoolExecutor) -> np.ndarray:
+def _judge(predictor: "Predictor", paths: Sequence[str], pool: ThreadPoolExecutor) -> np.ndarray:
     """Melanoma probabilities [V, N] of some images in all variants; NaN for those that cannot be opened."""
     spec = predictor.bundle.spec
     made = list(pool.map(partial(_variants, spec.input.size), paths))

@@ -48,6 +48,7 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
     )
     environment.filters["interval"] = interval
     missing = undefined_reasons(report)
+    parts = list(dict.fromkeys(part for model in report.models.values() for part in model.parts))
     curves = plots.training_curves({name: model.epochs for name, model in comparison.models.items()})
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -57,6 +58,7 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         curves=curves,
         contents=_contents(report, {"samples": bool(samples), "curves": bool(curves), "missing": bool(missing)}),
         samples=samples,
+        parts=parts,
         missing=missing,
         crossed=report.chosen_on == CROSS_FITTED,
         alone=camera_alone(report),

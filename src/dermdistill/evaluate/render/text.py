@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from dermdistill.evaluate.document import Report
-from dermdistill.evaluate.intervals import Difference
 from dermdistill.evaluate.metrics import LABELS
 
 
@@ -73,17 +72,19 @@ def verdict(report: Report) -> list[str]:
         return [f"On {images} the melanoma AUROC of {name} is undefined: {auroc.reason}."]
     sentences = [f"On {images}, {name} tells melanoma from other lesions with an AUROC of {interval(auroc)}."]
     if name in report.differences:
-        base = report.models[report.baseline].metrics["auroc"]
-        gap = report.differences[name]["auroc"]
-        sentences.append(f"{_against(name, report.baseline, gap)} {report.baseline} has {interval(base)}.")
+        sentences.append(_against(report, name))
     if report.within is not None:
         inside = report.within.models[name].auroc
         sentences.append(
             f"Within one clinic or camera, where the camera is no clue, {name} has {interval(inside)}; "
             f"to know the camera alone gives {interval(report.within.alone)}."
         )
-    if len(report.models) > 2:
-        sentences.append(f"The other {len(report.models) - 2} models are compared below.")
+    for unknown, entry in report.unseen.items():
+        drops = " and ".join(f"{interval(of.drop, signed=True)} on {source}" for source, of in entry.sources.items())
+        sentences.append(f"Where training left the source out, the AUROC changes by {drops} ({unknown}).")
+    more = len(report.models) - 2
+    if more > 0:
+        sentences.append(f"{more} more {'model is' if more == 1 else 'models are'} compared below.")
     return sentences
 
 
@@ -94,11 +95,13 @@ def _subject(report: Report) -> str:
     return (students or others or [report.baseline])[0]
 
 
-def _against(name: str, baseline: str, gap: Difference) -> str:
-    if gap.value is None:
-        return f"Its difference from {baseline} is undefined."
-    if gap.low is None or gap.high is None:
-        return f"Its AUROC differs from that of {baseline} by {gap.value:+.3f}, with no interval: {gap.reason}."
+def _against(report: Report, name: str) -> str:
+    """Whether a model is better or worse than the baseline, as far as the images show it."""
+    baseline, gap = report.baseline, report.differences[name]["auroc"]
+    other = f"{baseline} has {interval(report.models[baseline].metrics['auroc'])}"
+    if gap.value is None or gap.low is None or gap.high is None:
+        return f"For comparison, {other}; the difference has no interval: {gap.reason}."
+    found = f"{other}, the difference is {interval(gap, signed=True)}"
     if gap.low <= 0 <= gap.high:
-        return f"The images do not show which of {name} and {baseline} is better (difference {interval(gap, True)})."
-    return f"It is {'better' if gap.value > 0 else 'worse'} than {baseline} (difference {interval(gap, True)})."
+        return f"The images do not show which of {name} and {baseline} is better: {found}."
+    return f"It is {'better' if gap.value > 0 else 'worse'} than {baseline}: {found}."
