@@ -25,7 +25,7 @@ from dermdistill.classes import CLASSES
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.distillation.bank import BankLabels, BankSpec, write_bank
 from dermdistill.distillation.frozen import FrozenTeacher
-from dermdistill.images.views import ViewSpec
+from dermdistill.images.view_spec import ViewSpec
 from dermdistill.networks import registry
 from dermdistill.networks.pretrained import build_teacher
 from dermdistill.run import Run, open_run

@@ -14,7 +14,8 @@ from dermdistill.distillation.labels import BankLabels
 from dermdistill.distillation.soften import write_teacher
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file, sha256_json
-from dermdistill.images.views import RENDER_VERSION, ViewSpec
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import RENDER_VERSION
 
 CPU = torch.device("cpu")
 IDENTITY = BankIdentity(manifest_sha256="a" * 64, classes=CLASSES)

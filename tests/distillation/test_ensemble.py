@@ -13,7 +13,8 @@ from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.distillation.labels import ensemble, teacher_logits
 from dermdistill.distillation.soften import write_teacher
-from dermdistill.images.views import PLAIN, ViewSpec, sample_views
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import PLAIN, sample_views
 from dermdistill.networks.pretrained import build_teacher, normalisation
 from dermdistill.training.task import image_sets
 
