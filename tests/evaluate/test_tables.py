@@ -119,7 +119,11 @@ def test_roles_choose_thresholds_on_their_own_rows(table: pd.DataFrame, tmp_path
         ({"p": [0.1, 1.5]}, Columns(), r"'p' outside 0 to 1; .*: 1 rows, e.g. line 3"),
         ({"p": [0.1, "high"]}, Columns(), "no number in 'p': 1 rows, e.g. line 3"),
         ({"id": ["a", "a"]}, Columns(), "an id that is used more than once: 2 rows, e.g. line 2, 3"),
-        ({"label": ["2", "0"]}, Columns(), "labels must be 0 or 1, or say what means melanoma with --positive; got '2'"),
+        (
+            {"label": ["2", "0"]},
+            Columns(),
+            "labels must be 0 or 1, or say what means melanoma with --positive; got '2'",
+        ),
         ({"label": ["1", None]}, Columns(), "no label: 1 rows, e.g. line 3"),
         ({}, Columns(positive="mel"), "no label is 'mel', they are '0', '1'"),
     ],

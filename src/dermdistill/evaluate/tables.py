@@ -127,7 +127,8 @@ def _find(table: pd.DataFrame, columns: Columns, path: Path) -> tuple[dict[str, 
     problems += [f"no column '{name}', which is to hold a probability" for name in probabilities if name not in table]
     if problems:
         raise InputError(
-            f"{path} lacks columns; it has {', '.join(map(str, table.columns))}:\n  " + "\n  ".join(problems)
+            f"{path} lacks columns of a table of probabilities (with a manifest, name models with --model); it has "
+            f"{', '.join(map(str, table.columns))}:\n  " + "\n  ".join(problems)
         )
     return named, probabilities
 
