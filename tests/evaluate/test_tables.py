@@ -122,7 +122,7 @@ def test_roles_choose_thresholds_on_their_own_rows(table: pd.DataFrame, tmp_path
         (
             {"label": ["2", "0"]},
             Columns(),
-            "labels must be 0 or 1, or say what means melanoma with --positive; got '2'",
+            "labels must be 0 or 1, or say what .* with --positive; got '2'",
         ),
         ({"label": ["1", None]}, Columns(), "no label: 1 rows, e.g. line 3"),
         ({}, Columns(positive="mel"), "no label is 'mel', they are '0', '1'"),
