@@ -10,8 +10,8 @@ from dermdistill.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dermdistill.evaluate.analyses.robustness import Answerer
     from dermdistill.evaluate.predictions import ModelPredictions
-    from dermdistill.predict.predictor import Predictor
 
 app = typer.Typer()
 
@@ -67,10 +67,10 @@ def evaluate(
     if out is None and model:
         raise InputError("name the report's folder with --out")
     folder = out or table.with_name(f"{table.stem}-report")
-    bundles = {name: _predictor(path) for name, path in _named(robustness or [], "--robustness").items()}
+    answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        images=FromImages(samples, bundles),
+        images=FromImages(samples, answerers),
     )  # fmt: skip
     Console().print(key_table(report))
     typer.echo(" ".join(verdict(report)))
@@ -95,7 +95,12 @@ def _named(given: list[str], option: str) -> dict[str, Path]:
     return named
 
 
-def _predictor(path: Path) -> "Predictor":
+def _answerer(path: Path) -> "Answerer":
+    from dermdistill.evaluate.analyses.robustness import Answerer
     from dermdistill.predict.predictor import Predictor
 
-    return Predictor(path)
+    predictor = Predictor(path)
+    spec = predictor.bundle.spec
+    return Answerer(
+        spec.input.size, predictor.threshold, lambda images: predictor.probabilities(images)[:, spec.melanoma_index]
+    )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
 from dermdistill.evaluate.analyses.headline import headline
-from dermdistill.evaluate.analyses.robustness import robustness
+from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
 from dermdistill.evaluate.analyses.sources import by_source, within
 from dermdistill.evaluate.analyses.subgroups import draw
@@ -26,9 +25,6 @@ from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.files import write_json, write_text
 from dermdistill.specs import parse
 
-if TYPE_CHECKING:
-    from dermdistill.predict.predictor import Predictor
-
 
 @dataclass(frozen=True)
 class FromImages:
@@ -36,7 +32,7 @@ class FromImages:
 
     samples: int = 0
     """How many images are shown, as thumbnails inside the page; 0 for a report that is passed on without images."""
-    bundles: "dict[str, Predictor]" = field(default_factory=dict)
+    answerers: dict[str, Answerer] = field(default_factory=dict)
     """Models whose robustness to resampling and JPEG compression is measured, by name."""
 
 
@@ -94,7 +90,7 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, comparison.scored, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
-        robustness={name: robustness(predictor, comparison) for name, predictor in images.bundles.items()},
+        robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
     )
 
 

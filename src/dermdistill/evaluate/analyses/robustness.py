@@ -8,8 +8,8 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,13 +23,22 @@ from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
 from dermdistill.specs import Strict
 
-if TYPE_CHECKING:
-    from dermdistill.predict.predictor import Predictor
-
 REFERENCE = "bilinear"
 """The way of `predict`."""
 _BATCH = 16
 """Images that are held at a time, each once in full and in every variant at the network's size."""
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that answers for pixels, such as a loaded bundle."""
+
+    size: int
+    """Side of its input in pixels."""
+    threshold: float
+    """The probability at or above which an image counts as positive."""
+    melanoma: Callable[[np.ndarray], np.ndarray]
+    """Gives the melanoma probabilities [N] of images uint8 [N, size, size, 3]."""
 
 
 class Variant(Strict):
@@ -59,36 +68,36 @@ class Robustness(Strict):
     variants: dict[str, Variant]
 
 
-def robustness(predictor: "Predictor", comparison: Comparison) -> Robustness:
-    """Judge one bundle on all variants of the judged images; shows progress on a terminal.
+def robustness(answerer: Answerer, comparison: Comparison) -> Robustness:
+    """Judge one model on all variants of the judged images; shows progress on a terminal.
 
     Args:
-        predictor: the loaded bundle.
+        answerer: the model.
         comparison: the judged images, at the manifest's paths, and the bootstrap draws.
 
     Raises:
         InputError: none of the images can be opened.
     """
     table = comparison.table
-    p = np.stack(list(answers(predictor, list(table["path"])).values()))
+    p = np.stack(list(answers(answerer, list(table["path"])).values()))
     usable = np.isfinite(p[0])
     if not usable.any():
         raise InputError(f"robustness needs the images, and none can be opened; the first is {table['path'].iloc[0]}")
     y = table["melanoma"].to_numpy(float)[usable]
     probabilities = dict(zip(VARIANTS, p[:, usable], strict=True))
-    variants = compare(probabilities, y, predictor.threshold, comparison.weights[:, usable])
+    variants = compare(probabilities, y, answerer.threshold, comparison.weights[:, usable])
     found = [variant.auroc.value for variant in variants.values() if variant.auroc.value is not None]
     return Robustness(
         n=len(y),
         positives=int(y.sum()),
         unreadable=int((~usable).sum()),
-        threshold=predictor.threshold,
+        threshold=answerer.threshold,
         spread=max(found) - min(found) if found else None,
         variants=variants,
     )
 
 
-def answers(predictor: "Predictor", paths: Sequence[str]) -> dict[str, np.ndarray]:
+def answers(answerer: Answerer, paths: Sequence[str]) -> dict[str, np.ndarray]:
     """Melanoma probabilities of images [N], by variant; NaN for those that cannot be opened."""
     p = np.full((len(VARIANTS), len(paths)), np.nan)
     with ThreadPoolExecutor(4) as pool:
@@ -98,7 +107,7 @@ def answers(predictor: "Predictor", paths: Sequence[str]) -> dict[str, np.ndarra
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         ):
-            p[:, start : start + _BATCH] = _judge(predictor, paths[start : start + _BATCH], pool)
+            p[:, start : start + _BATCH] = _judge(answerer, paths[start : start + _BATCH], pool)
     return dict(zip(VARIANTS, p, strict=True))
 
 
@@ -155,15 +164,14 @@ VARIANTS: dict[str, Callable[[Image.Image, int], np.ndarray]] = {
 """Each makes an RGB image into uint8 [size, size, 3]. Qualities are of the image at its full size."""
 
 
-def _judge(predictor: "Predictor", paths: Sequence[str], pool: ThreadPoolExecutor) -> np.ndarray:
+def _judge(answerer: Answerer, paths: Sequence[str], pool: ThreadPoolExecutor) -> np.ndarray:
     """Melanoma probabilities [V, N] of some images in all variants; NaN for those that cannot be opened."""
-    spec = predictor.bundle.spec
-    made = list(pool.map(partial(_variants, spec.input.size), paths))
+    made = list(pool.map(partial(_variants, answerer.size), paths))
     p = np.full((len(VARIANTS), len(paths)), np.nan)
     readable = [index for index, variants in enumerate(made) if variants is not None]
     for row in range(len(VARIANTS) if readable else 0):
         images = np.stack([variants[row] for variants in made if variants is not None])
-        p[row, readable] = predictor.probabilities(images)[:, spec.melanoma_index]
+        p[row, readable] = answerer.melanoma(images)
     return p
 
 
