@@ -14,6 +14,7 @@ import numpy as np
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.privacy import onnx_runtime
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 SYNTHETIC = "SYNTHETIC training data: says nothing about skin"
@@ -127,7 +128,7 @@ def _name(file: str | Path | bytes | BinaryIO) -> str:
 
 
 def _session(bundle: Bundle, threads: int | None) -> Any:
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
