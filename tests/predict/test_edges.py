@@ -98,7 +98,7 @@ def test_what_arguments_stand_for(tmp_path):
     (tmp_path / "d.png").mkdir()
 
     def found(*arguments, listed=()):
-        return [path.relative_to(tmp_path).as_posix() for path in expand([str(a) for a in arguments], listed)]
+        return [path.relative_to(tmp_path).as_posix() for path in expand([str(a) for a in arguments], listed).files]
 
     assert found(tmp_path) == ["a.jpeg", "a[1].png", "b.PNG", "sub/c.tif"]
     assert found(tmp_path / "a[1].png") == ["a[1].png"]  # a file that is there is no pattern

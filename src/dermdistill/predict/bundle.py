@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -40,7 +40,47 @@ class ThresholdSpec(_Part):
     positives: int
 
 
-class BundleSpec(_Part):
+class LicenceFacts(_Part):
+    """Under what the bundle may be used."""
+
+    code: str
+    weights: str
+
+
+class DataFacts(_Part):
+    """The images that the model learned from."""
+
+    manifest_sha256: str
+    splits_sha256: str | None
+    sources: tuple[str, ...]
+    licences: tuple[str, ...]
+    images: dict[str, int]
+    """How many of each role: train, validation, test."""
+    synthetic: bool
+    """Whether any were generated; such a model says nothing about skin."""
+
+
+class ModelFacts(_Part):
+    """The network and its cost for one image."""
+
+    name: str
+    stage: str
+    parameters: int
+    macs: int
+    weights_sha256: str
+
+
+class ParityFacts(_Part):
+    """How far the graph's outputs are from those of the network that it was made from."""
+
+    logits_max_abs_difference: float
+    probabilities_max_abs_difference: float
+    probability_tolerance: float
+    images: int
+    runtimes: tuple[str, ...]
+
+
+class BundleHeader(_Part):
     """The contents of bundle.json."""
 
     format: Literal["dermdistill-bundle/1"]
@@ -52,10 +92,10 @@ class BundleSpec(_Part):
     temperature: float = Field(gt=0)
     default_threshold: str
     thresholds: dict[str, ThresholdSpec] = Field(min_length=1)
-    licence: dict[str, str]
-    data: dict[str, Any]
-    model: dict[str, Any]
-    parity: dict[str, Any]
+    licence: LicenceFacts
+    data: DataFacts
+    model: ModelFacts
+    parity: ParityFacts
     files: dict[str, str]
     """SHA-256 of each other file."""
     intended_use: str
@@ -75,7 +115,7 @@ class Bundle(_Part):
     """A checked bundle on disk."""
 
     folder: Path
-    spec: BundleSpec
+    spec: BundleHeader
 
     @property
     def graph(self) -> Path:
@@ -94,7 +134,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     if not path.is_file():
         raise InputError(f"{folder} is not a bundle: it has no bundle.json; make one with `dermdistill export`")
     try:
-        spec = BundleSpec.model_validate(read_json(path))
+        spec = BundleHeader.model_validate(read_json(path))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'bundle'}: {e['msg']}" for e in error.errors()]
         raise IntegrityError(f"{path} does not fit {FORMAT}:\n" + "\n".join(lines)) from None
