@@ -26,6 +26,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "pandas": "data",
+    "pillow_heif": "heic",
     "psutil": "train",
     "pyarrow": "data",
     "requests": "fetch",

@@ -49,7 +49,7 @@ def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
     model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
-    out: Annotated[Path | None, typer.Option(dir_okay=False, help="A file; by default standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,

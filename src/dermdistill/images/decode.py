@@ -31,6 +31,9 @@ from dermdistill.images.formats import (
 )
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
 
+# Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
+Image.core.set_block_size(64 * 2**20)
+
 MAX_PIXELS = 100_000_000
 """Larger images are refused as decompression bombs."""
 MAX_BYTES = 1_000_000_000
@@ -89,7 +92,7 @@ def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.Ex
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MAX_PIXELS decides, not Pillow's limit; notes on metadata change nothing
-            image = Image.open(stream, formats=[kind.pillow])
+            image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
             _check_size(name, image)

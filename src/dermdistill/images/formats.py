@@ -1,7 +1,7 @@
 """The one table of image formats: what is read, by which decoder, and how its files are recognised.
 
-Only decoders in this table are ever started, whatever a file's name says. Pillow knows others that hand files to outside
-programs (EPS) or that nobody needs here.
+Only decoders in this table are ever started, whatever a file's name says. Pillow has others, of which one hands the
+file to an outside program (EPS).
 """
 
 import importlib

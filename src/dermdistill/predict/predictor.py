@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
@@ -152,7 +152,8 @@ class Predictor:
         """
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        iterator = iter([files] if _is_source(files) else files)
+        several = [files] if _is_source(files) else cast(Iterable[Source], files)
+        iterator = iter(several)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while chunk := list(islice(iterator, batch_size)):
                 yield from self._judge(list(pool.map(self._load, chunk)))
