@@ -109,6 +109,15 @@ def test_a_full_device_is_told_and_stays():
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)  # noqa: PTH116
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev of Linux")
+def test_an_open_file_is_written_through(tmp_path):
+    """As by `--out /dev/stdout > a.csv`: who opened the file goes on to read that one."""
+    with (tmp_path / "a.csv").open("w+b") as stream:
+        write_text(f"/dev/fd/{stream.fileno()}", "after")
+        assert stream.read() == b"after"
+        assert os.fstat(stream.fileno()).st_nlink == 1
+
+
 @pytest.mark.parametrize(
     ("name", "told"), [("folder", "it is a folder; name a file"), ("file/a.csv", "part of the path is a file")]
 )

@@ -24,7 +24,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     - A plain file is replaced at once; it keeps its mode and its owner. On an error it stays as it was.
     - A symbolic link is followed: its target is written, and the link stays.
-    - A device, a pipe or an open file beneath /dev or /proc is written through, never replaced.
+    - A device, a pipe or an open file (/dev/stdout, /dev/fd/3) is written through, never replaced.
     - Parent folders are made if need be.
 
     Args:
@@ -74,7 +74,8 @@ def _status(path: Path) -> os.stat_result | None:
 
 def _is_open_file(path: Path) -> bool:
     """Whether the path stands for a file that a process holds open, such as /dev/stdout."""
-    return path.absolute().parts[1:2] in (("dev",), ("proc",))
+    parts = path.absolute().parts
+    return parts[1:2] == ("proc",) or parts[1:3] in (("dev", "fd"), ("dev", "stdout"), ("dev", "stderr"))
 
 
 def _temporary(target: Path, old: os.stat_result | None, through: bool) -> tuple[Path, bool]:
