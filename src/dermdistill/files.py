@@ -46,10 +46,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         with _told(path):
+            _sync(temporary)
             if through or (old is not None and not _give(temporary, old)):
                 _write_through(temporary, path)
             else:
-                _sync(temporary)
                 temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -97,6 +97,15 @@ def test_a_thumbnail_as_the_first_page_is_not_judged(picture):
         np.testing.assert_array_equal(np.asarray(found), np.asarray(large))
 
 
+def test_a_damaged_page_behind_the_image_changes_nothing(picture):
+    whole = bytearray(_bytes(picture(1, 40), "TIFF", save_all=True, append_images=[picture(2, 30)]))
+    first = int.from_bytes(whole[4:8], "little")
+    entries = int.from_bytes(whole[first : first + 2], "little")
+    second = int.from_bytes(whole[first + 2 + 12 * entries :][:4], "little")
+    whole[second : second + 40] = b"\xff" * 40
+    np.testing.assert_array_equal(np.asarray(load_rgb(bytes(whole))), np.asarray(picture(1, 40)))
+
+
 # Formats by content
 
 

@@ -24,6 +24,10 @@ def seek_main_page(image: Image.Image) -> None:
             image.seek(page)
         except EOFError:
             break
+        except Exception:  # a damaged page behind the first; Pillow raises nearly anything
+            if page == 0:
+                raise
+            break
         is_whole = not _tags(image).get(_KIND_OF_PAGE, 0) & 0b101  # neither a smaller version nor a mask
         if (is_whole, image.width * image.height) > best:
             best, best_page = (is_whole, image.width * image.height), page
