@@ -155,7 +155,7 @@ def test_a_graph_that_cannot_be_loaded_is_told(trained, tmp_path):
     with pytest.raises(IntegrityError, match="not a graph that ONNX Runtime can load"):
         Predictor(folder)
     (folder / "bundle.json").write_text("[]")
-    with pytest.raises(IntegrityError, match="does not fit dermdistill-bundle/1"):
+    with pytest.raises(IntegrityError, match="is not a dermdistill-bundle/1 file"):
         Predictor(folder)
 
 
