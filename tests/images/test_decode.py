@@ -267,6 +267,24 @@ def test_decoders_share_their_memory(monkeypatch):
     assert most == 2
 
 
+def test_an_image_is_gone_before_another_thread_gets_its_memory(monkeypatch):
+    image, closed = _bytes(Image.new("L", (100, 100))), []
+    monkeypatch.setattr(decode, "_MEMORY", decode._Memory(100 * 100 * 5))
+    give = decode._MEMORY._freed.notify_all
+    monkeypatch.setattr(decode._MEMORY._freed, "notify_all", lambda: (closed.append(_is_closed(opened)), give()))
+    with open_rgb(image) as opened:
+        assert not _is_closed(opened)
+    assert closed == [True]
+
+
+def _is_closed(image):
+    try:
+        image.getpixel((0, 0))
+    except ValueError:
+        return True
+    return False
+
+
 def test_an_image_larger_than_all_the_memory_is_decoded_alone(monkeypatch):
     monkeypatch.setattr(decode, "_MEMORY", decode._Memory(10))
     assert load_rgb(_bytes(Image.new("L", (100, 100)))).size == (100, 100)

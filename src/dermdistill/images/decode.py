@@ -72,19 +72,25 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
     Raises:
         ImageError: the file is missing, empty, damaged, too small, too large, or not an image.
     """
-    with open_rgb(source, damaged=damaged) as image:
-        return image
+    name, opened = _open(source)
+    with opened as stream, contextlib.ExitStack() as memory:
+        return _decode(name, stream, damaged, memory)
 
 
 @contextlib.contextmanager
 def open_rgb(source: Source, *, damaged: Damaged = "refuse") -> Iterator[Image.Image]:
-    """As `load_rgb`, and the image counts into the memory of all decoders until the block ends.
+    """As `load_rgb`, for a block at whose end the image is closed.
 
-    Where several threads decode, each should make the image small within the block.
+    Until then it counts into the memory that all decoders share. Where several threads decode, each should
+    open an image this way and make it small within the block.
     """
     name, opened = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        yield _decode(name, stream, damaged, memory)
+        image = _decode(name, stream, damaged, memory)
+        try:
+            yield image
+        finally:
+            image.close()  # before another thread gets the memory
 
 
 def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack) -> Image.Image:
