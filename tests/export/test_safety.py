@@ -1,7 +1,6 @@
 """What an export promises beyond the graph: the licence of the data, and that nobody's files are lost."""
 
 import json
-import os
 import shutil
 
 import onnx
@@ -192,13 +191,3 @@ def test_a_report_that_is_not_there_is_told(trained, tmp_path):
     with pytest.raises(InputError, match=r"no such file: .*reprot\.json"):
         export_bundle(trained.run.folder, tmp_path / "b", trained.manifest, report=tmp_path / "reprot.json")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
-def test_a_link_to_a_bundle_stays_a_link(trained, tmp_path):
-    real, link = tmp_path / "real", tmp_path / "current"
-    export_bundle(trained.run.folder, real, trained.manifest)
-    link.symlink_to(real)
-    export_bundle(trained.run.folder, link, trained.manifest, name="second", force=True)
-    assert link.is_symlink()
-    assert Predictor(real).bundle.spec.name == "second"

@@ -64,7 +64,6 @@ def export_bundle(
         IntegrityError: the graph does not agree with PyTorch.
     """
     out = Path(out)
-    out = out.resolve() if out.is_symlink() else out  # the link stays
     if out.exists() and not force:
         raise InputError(f"{out} exists; choose another folder, or --force to replace it")
     if out.exists() and not ((out / "bundle.json").is_file() or _is_empty_folder(out)):
