@@ -26,8 +26,7 @@ from dermdistill.distillation.labels import ensemble, teacher_logits, to_classes
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
-from dermdistill.images.render import RENDER_VERSION
-from dermdistill.images.views import ViewSpec, sample_views, view_seed
+from dermdistill.images.views import RENDER_VERSION, ViewSpec, sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 FORMAT = "dermdistill-bank/1"

@@ -23,6 +23,9 @@ COLUMNS = (
 IDENTITY = (0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
 PLAIN = 0
 """The view seed of the plain, unchanged image."""
+RENDER_VERSION = "source-gaussian/2"
+"""Names how `dermdistill.images.render` renders views; the first rendering warped images that were shrunk before, and
+blurred them."""
 
 
 class ViewSpec(BaseModel):
