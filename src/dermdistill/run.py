@@ -33,7 +33,8 @@ class Taught(Header):
 
     name: str
     model: str
-    image_size: int
+    image_size: int | None
+    """None for logits that came as a table."""
     model_sha256: str
 
 

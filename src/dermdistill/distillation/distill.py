@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from dermdistill.distillation.bank import Bank, BankLabels
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.identity import Origin, in_todays_form, student_identity
-from dermdistill.distillation.labels import OnlineLabels
+from dermdistill.distillation.labels import BankLabels, OnlineLabels
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec
 from dermdistill.distillation.teach import load_teacher
 from dermdistill.errors import InputError
@@ -33,7 +34,7 @@ class Lessons:
     views: SoftenSpec = field(default_factory=SoftenSpec)
     """Count, seed and augmentation spec of the views."""
     bank: Bank | None = None
-    """The soft labels, for `labels = "bank"`."""
+    """The soft labels of the teachers to learn from, for `labels = "bank"`; as many views as asked for are read."""
     teachers: Sequence[Path] = ()
     """Finished teacher runs, for `labels = "online"`."""
 
@@ -63,7 +64,8 @@ def distill(spec: StudentSpec, cohort: Cohort, folder: str | Path, lessons: Less
     built = network("student", spec.model, wanted)
     if not spec.allow_over_budget:
         check_budget(count(built.module, size).parameters)
-    taught_by = _taught_by(spec, lessons)
+    bank = _bank(spec, lessons)
+    taught_by = _taught_by(spec, lessons, bank)
     origin = Origin(cohort.manifest_sha256, cohort.splits.sha256, cohort.split)
     identity = student_identity(spec, lessons.views, origin, seed, [teacher.model_sha256 for teacher in taught_by])
 
@@ -72,14 +74,13 @@ def distill(spec: StudentSpec, cohort: Cohort, folder: str | Path, lessons: Less
         return ClassifierTask(
             train, sets["validation"], spec.class_names, built.mean, built.std, views.spec, views.seed,
             spec.train.epochs if spec.labels == "online" else views.views, make_loss(_weighted(spec, train)),
-            _targets(spec, cohort, train, lessons), balance=spec.train.balance,
+            _targets(spec, cohort, train, lessons, bank), balance=spec.train.balance,
             channels_last=spec.train.channels_last, symmetries=spec.symmetries, mixup=spec.train.mixup,
             epoch_of=spec.train.epoch_of,
         )  # fmt: skip
 
-    bank = lessons.bank.sha256 if lessons.bank is not None and spec.labels == "bank" else None
     facts: dict[str, Any] = {
-        "inputs": {**identity["inputs"], "bank": bank},
+        "inputs": {**identity["inputs"], "bank": None if bank is None else bank.sha256},
         "split": cohort.split,
         "taught_by": [teacher.model_dump(mode="json") for teacher in taught_by],
     }
@@ -96,51 +97,44 @@ def _weighted(spec: StudentSpec, train: ImageSet) -> LossSpec:
     return spec.loss.model_copy(update={"class_weights": tuple(weights.tolist())})
 
 
-def _taught_by(spec: StudentSpec, lessons: Lessons) -> list[Taught]:
+def _bank(spec: StudentSpec, lessons: Lessons) -> Bank | None:
+    """The bank with as many views as the student asks for."""
+    if spec.labels != "bank":
+        return None
+    if lessons.bank is None:
+        raise InputError(f"student '{spec.name}' has labels = 'bank' and no bank was given; run `dermdistill soften`")
+    return lessons.bank.select(views=lessons.views.views)
+
+
+def _taught_by(spec: StudentSpec, lessons: Lessons, bank: Bank | None) -> list[Taught]:
     """Each teacher whose soft labels the student learns."""
     if spec.labels == "none":
         return []
-    if spec.labels == "bank":
-        if lessons.bank is None:
-            raise InputError(
-                f"student '{spec.name}' has labels = 'bank' and no bank was given; run `dermdistill soften`"
-            )
-        return bank_teachers(lessons.bank)
-    if not lessons.teachers:
+    if spec.labels == "online" and not lessons.teachers:
         raise InputError(f"student '{spec.name}' has labels = 'online' and no teacher was given")
-    headers = [Run(path).trained() for path in lessons.teachers]
+    teachers = [Run(path).trained() for path in lessons.teachers] if bank is None else bank.teachers
     return [
-        Taught(name=of.name, model=of.model, image_size=of.image_size, model_sha256=of.model_sha256) for of in headers
+        Taught(name=of.name, model=of.model, image_size=of.image_size, model_sha256=of.model_sha256) for of in teachers
     ]
 
 
-def bank_teachers(bank: Bank) -> list[Taught]:
-    """The teachers whose logits a bank holds."""
-    return [
-        Taught(**{key: teacher[key] for key in ("name", "model", "image_size", "model_sha256")})
-        for teacher in bank.header["teachers"]
-    ]
-
-
-def _targets(spec: StudentSpec, cohort: Cohort, train: ImageSet, lessons: Lessons) -> Targets | None:
+def _targets(
+    spec: StudentSpec, cohort: Cohort, train: ImageSet, lessons: Lessons, bank: Bank | None
+) -> Targets | None:  # fmt: skip
+    views = lessons.views
     if spec.labels == "none":
         return None
-    if spec.labels == "bank" and lessons.bank is not None:
-        bank, views = lessons.bank, lessons.views
-        if (views.seed, views.views) != (bank.seed, min(views.views, bank.views)):
-            raise InputError(
-                f"the bank {bank.folder} holds {bank.views} views of seed {bank.seed}, "
-                f"the recipe asks for {views.views} of seed {views.seed}"
-            )
-        return BankLabels(bank, train, spec.class_names, cohort.manifest_sha256, views.spec)
+    if bank is not None:
+        asked = BankIdentity(
+            manifest_sha256=cohort.manifest_sha256, classes=bank.classes, seed=views.seed, spec=views.spec
+        )  # fmt: skip
+        return BankLabels(bank, train, spec.class_names, asked)
     loaded = [load_teacher(path) for path in lessons.teachers]
     parts = [cohort.images(header.image_size, header.classes)["train"] for _, header in loaded]
     if any(part.sha256s != train.sha256s for part in parts):
         raise InputError("teacher and student could not read the same images; run `dermdistill data check` first")
     frozen = [teacher.to(cohort.fabric.device) for teacher, _ in loaded]
-    return OnlineLabels(
-        frozen, parts, loaded[0][1].classes, spec.class_names, lessons.views.spec, lessons.views.seed
-    )  # fmt: skip
+    return OnlineLabels(frozen, parts, loaded[0][1].classes, spec.class_names, views.spec, views.seed)
 
 
 def load_student(folder: str | Path) -> tuple[nn.Module, TrainedHeader]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file
 from torch import nn
 
 from dermdistill import __version__
@@ -25,8 +24,7 @@ from dermdistill.files import sha256_file, write_json
 from dermdistill.images.cache import labels
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
-from dermdistill.networks.registry import build
-from dermdistill.networks.teachers import teacher_network
+from dermdistill.networks.load import load_network
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
 from dermdistill.run import Run
 
@@ -74,7 +72,7 @@ def export_bundle(
         raise InputError(f"{run.folder} is not finished; train it to the end first")
     if manifest_hash(manifest) != header["inputs"]["manifest"]:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
-    model = _load(run, header)
+    model = load_network(run)[0].module
     rows = out_of_fold.table if out_of_fold is not None else _validation(run)
     if rows.empty:
         raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
@@ -113,19 +111,6 @@ def _swap(new: Path, out: Path) -> None:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _load(run: Run, header: dict[str, Any]) -> nn.Module:
-    if header["stage"] == "teacher":
-        size = header["image_size"]
-        model, *_ = teacher_network(header["model"], len(header["classes"]), weights="none", image_size=size)
-    else:
-        model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
-    try:
-        model.load_state_dict(load_file(run.weights()))
-    except RuntimeError as error:
-        raise IntegrityError(f"{run.model} does not fit the model '{header['model']}': {error}") from None
-    return model.eval()
 
 
 def _validation(run: Run) -> pd.DataFrame:
