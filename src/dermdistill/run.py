@@ -268,9 +268,7 @@ def open_run(
         if not different:
             return run
         if run.has_learned():
-            raise InputError(
-                f"{run.folder} holds another run: {'; '.join(map(str, different))}; choose another folder"
-            )
+            raise InputError(f"{run.folder} holds another run: {'; '.join(map(str, different))}; choose another folder")
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(
         run.header_path,

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from dermdistill.recipe.stages import _make_manifest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
@@ -18,7 +19,6 @@ from dermdistill.errors import InputError
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.recipe.parts import parts
 from dermdistill.recipe.spec import Recipe
-from dermdistill.recipe.stages import _make_manifest
 from dermdistill.recipe.work import Work
 from dermdistill.specs import parse
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dermdistill.recipe.stages import _run_state
 
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, complete
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.seeds import of_one_recipe
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.recipe.stages import _run_state
 from dermdistill.run import Run, open_run
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from dermdistill.recipe.stages import prepare, stages
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -13,7 +14,6 @@ from dermdistill.data.synthetic.generate import generate
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.recipe.parts import parts
 from dermdistill.recipe.spec import Recipe
-from dermdistill.recipe.stages import prepare, stages
 from dermdistill.recipe.work import Work
 from dermdistill.specs import parse
 from dermdistill.training.loop import make_fabric

@@ -13,7 +13,7 @@ from dermdistill import __version__
 from dermdistill.classes import BINARY_CLASSES, DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.sources import SOURCES
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import fit_temperature, softmax
 from dermdistill.evaluate.predictions import ModelPredictions
 from dermdistill.evaluate.thresholds import operating_points

@@ -121,6 +121,9 @@ def _images(work: Work, sources: list[Path]) -> int:
     if data.synthetic is not None:
         return data.synthetic.images
     found = sum(
-        Path(name).suffix.lower() in _SUFFIXES for source in sources for _, _, files in os.walk(source) for name in files
+        Path(name).suffix.lower() in _SUFFIXES
+        for source in sources
+        for _, _, files in os.walk(source)
+        for name in files
     )
     return found if data.limit is None else min(found, data.limit)

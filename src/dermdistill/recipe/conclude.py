@@ -70,9 +70,7 @@ def _predictions(work: Work) -> "dict[str, ModelPredictions]":
     teachers = [spec.name for spec in work.recipe.teachers]
     if work.recipe.split.scheme == "hold-out":
         return with_ensemble({name: read_model(_folder(work, name)) for name in names(work)}, teachers)
-    pooled = {
-        name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names(work)
-    }
+    pooled = {name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names(work)}
     pooled = with_ensemble(pooled, teachers)
     for name, model in pooled.items():
         path = work.report / "out-of-fold" / f"{name}.parquet"

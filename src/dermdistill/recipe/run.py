@@ -47,6 +47,7 @@ def run_recipe(
     *,
     redo: Sequence[str] = (),
     only: Callable[[Stage], bool] = lambda _: True,
+    started: Callable[[], None] = lambda: None,
 ) -> None:
     """Carry out every stage that is not done.
 
@@ -56,6 +57,7 @@ def run_recipe(
         tell: told what each stage did, in a line.
         redo: the names of stages whose results are moved aside and made again, with all that depends on them.
         only: which stages are wanted; those of data and splits are carried out with any other.
+        started: called once nothing stands in the way, before anything is made.
 
     Raises:
         InputError: the folder holds what the recipe does not ask for, data or weights are missing, no stage has a name
@@ -65,6 +67,7 @@ def run_recipe(
     refuse(standing)
     refuse_problems(work, standing)
     if fabric.is_global_zero:
+        started()
         _set_aside(work, redo, tell)
     fabric.barrier()
     _carry_out(work, fabric, tell, only)

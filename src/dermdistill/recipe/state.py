@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dermdistill.data.spec import SplitSpec, SplitsHeader
+from dermdistill.data.spec import SplitsHeader, SplitSpec
 from dermdistill.distillation.identity import in_todays_form
 from dermdistill.files import sha256_file, sha256_json, write_json
 from dermdistill.recipe.stage import DONE, TO_DO, State
