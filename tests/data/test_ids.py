@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from dermdistill.recipe.stages import _make_manifest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
@@ -18,9 +17,12 @@ from dermdistill.data.splits import groups, make_splits
 from dermdistill.errors import InputError
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.recipe.parts import parts
+from dermdistill.recipe.prepare import make_data
+from dermdistill.recipe.session import Session
 from dermdistill.recipe.spec import Recipe
 from dermdistill.recipe.work import Work
 from dermdistill.specs import parse
+from dermdistill.training.loop import make_fabric
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ def test_a_recipe_names_its_sources(renderings, tmp_path):
     recipe = parse(Recipe, content, "recipe")
     assert recipe.data.model_dump(mode="json")["sources"] == sources, "work of older recipes stays current"
     work = Work(recipe, tmp_path / "work", tmp_path)
-    _make_manifest(work, print)
+    make_data(Session(work, make_fabric("cpu"), print))
     table = read_manifest(work.manifest)
     assert table["image_id"].tolist() == ["ISIC_0000000", "ISIC_0000000@wide", "ISIC_0000001", "ISIC_0000001@wide"]
 

@@ -101,16 +101,16 @@ def test_other_data_in_the_same_folder_are_refused(work):
     (work / "tiny.toml").write_text(RECIPE.replace("images = 120", "images = 130"))
     run = CliRunner().invoke(app, ["run", str(work / "tiny.toml"), "--out", str(work / "out")])
     assert isinstance(run.exception, InputError)
-    assert "holds the work of other data" in str(run.exception)
+    assert "data: data.synthetic.images was 120 and is 130 now" in str(run.exception)
     (work / "tiny.toml").write_text(RECIPE.replace("epochs = 2,", "epochs = 3,"))
     run = CliRunner().invoke(
         app, ["run", str(work / "tiny.toml"), "--out", str(work / "out"), "--cache", str(work / "cache")]
     )
     assert isinstance(run.exception, InputError)
-    assert "holds another run: recipe differ" in str(run.exception)
+    assert "distill from-bank: recipe.train.epochs was 2 and is 3 now" in str(run.exception)
     plan = _run(work, "--dry-run").output
     assert re.search(r"distill from-bank\W+differs", plan)
-    assert plan.count("differs was trained") == 1
+    assert plan.count("What differs was made from something else") == 1
     assert re.search(r"distill alone\W+done", plan)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, complete
 from dermdistill.files import sha256_file
-from dermdistill.images.views import RENDER_VERSION
+from dermdistill.images.view_spec import RENDER_VERSION
 from dermdistill.run import UNKNOWN
 
 
@@ -61,7 +61,6 @@ def _identity(
         "inputs": {
             "manifest": origin.manifest_sha256,
             "splits": origin.splits_sha256,
-            "bank": UNKNOWN,  # made from what is compared already
             "teachers": list(teachers),
             "weights": _weights(spec),
         },
@@ -86,6 +85,7 @@ def in_todays_form(header: dict[str, Any]) -> dict[str, Any]:
     if stage not in ("teacher", "student") or not isinstance(recipe, dict):
         return header
     inputs = dict(header.get("inputs", {}))
+    inputs.pop("bank", None)  # follows from the teachers, the views and the images
     if not inputs.get("teachers") and recipe.get("labels", "none") != "none":
         taught_by = header.get("taught_by")
         inputs["teachers"] = [teacher["model_sha256"] for teacher in taught_by] if taught_by else UNKNOWN

@@ -45,7 +45,7 @@ def data_identity(work: Work) -> dict[str, Any]:
 def _data(work: Work) -> Stage:
     identity = data_identity(work)
     return Stage(
-        "data", "data", "", identity,
+        "data", "data", "", lambda: identity,
         (work.manifest, work.synthetic, work.folder / "stages" / "data.json", work.folder / "set_aside.csv"), (),
         lambda: marked_state(work.folder, "data", identity, work.manifest, remade=False),
         partial(actions.data, work, identity),
@@ -55,7 +55,7 @@ def _data(work: Work) -> Stage:
 def _split(work: Work) -> Stage:
     spec = work.recipe.split
     return Stage(
-        "split", "split", "", split_identity(spec), (work.splits,), ("data",),
+        "split", "split", "", lambda: split_identity(spec), (work.splits,), ("data",),
         lambda: split_state(work.splits, spec), partial(actions.split, work),
     )  # fmt: skip
 
@@ -93,19 +93,20 @@ def _teach(work: Work, spec: TeacherSpec) -> Stage:
         return teacher_identity(spec, origin(work), seed)
 
     return Stage(
-        "teach", _named("teach", work, spec.name), spec.name, identity(), (folder,), ("split",),
+        "teach", _named("teach", work, spec.name), spec.name, identity, (folder,), ("split",),
         lambda: run_state(folder, identity()), partial(actions.teach_one, work, spec), everywhere=True,
     )  # fmt: skip
 
 
 def _soften(work: Work) -> Stage:
     def identity() -> dict[str, Any]:
-        return bank_identity(work, origin(work).manifest_sha256)
+        known = origin(work)
+        part = {"split": known.split, "splits": known.splits_sha256}
+        return {**bank_identity(work, known.manifest_sha256), **part, "teachers": teacher_hashes(work)}
 
     return Stage(
-        "soften", _named("soften", work), "", {**identity(), "teachers": teacher_hashes(work)}, (work.bank,),
-        _ensemble(work), lambda: bank_state(work, origin(work).manifest_sha256),
-        partial(actions.soften, work), grows=True,
+        "soften", _named("soften", work), "", identity, (work.bank,),
+        _ensemble(work), lambda: bank_state(work, origin(work)), partial(actions.soften, work), grows=True,
     )  # fmt: skip
 
 
@@ -117,14 +118,14 @@ def _distill(work: Work, spec: StudentSpec) -> Stage:
         return student_identity(spec, views, origin(work), seed, teacher_hashes(work))
 
     return Stage(
-        "distill", _named("distill", work, spec.name), spec.name, identity(), (folder,), needs,
+        "distill", _named("distill", work, spec.name), spec.name, identity, (folder,), needs,
         lambda: run_state(folder, identity()), partial(actions.distill_one, work, spec), everywhere=True,
     )  # fmt: skip
 
 
 def _evaluate(work: Work, needs: tuple[str, ...]) -> Stage:
     return Stage(
-        "evaluate", "evaluate", "", report_identity(work), (work.report,), needs,
+        "evaluate", "evaluate", "", partial(report_identity, work), (work.report,), needs,
         lambda: marked_state(
             work.folder, "evaluate", report_identity(work), work.report / "report.json", remade=True
         ),
@@ -134,7 +135,7 @@ def _evaluate(work: Work, needs: tuple[str, ...]) -> Stage:
 
 def _export(work: Work, name: str) -> Stage:
     return Stage(
-        "export", _named("export", work.of(""), name), name, bundle_identity(work, name), (work.bundle(name),),
+        "export", _named("export", work.of(""), name), name, partial(bundle_identity, work, name), (work.bundle(name),),
         ("evaluate", _named("distill", work.shipped, name)),
         lambda: marked_state(
             work.folder, f"export-{name}", bundle_identity(work, name), work.bundle(name) / "bundle.json", remade=True

@@ -128,8 +128,14 @@ def dependents(stages: list[Stage], names: Sequence[str]) -> set[str]:
 def _set_aside(work: Work, redo: Sequence[str], tell: Callable[[str], None]) -> None:
     stages = plan(work)
     again = dependents(stages, redo)
+    other_images = bool(again & {"data", "split"})
+    kept = {
+        stage.name
+        for stage in stages
+        if stage.grows and stage.name not in redo and not other_images and stage.look().standing != "differs"
+    }
     for stage in stages:
-        if stage.name in again and (stage.name in redo or not stage.grows):
+        if stage.name in again - kept:
             for path in stage.outputs:
                 moved = set_aside(path)
                 if moved is not None:

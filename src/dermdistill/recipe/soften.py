@@ -2,17 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dermdistill.distillation.identity import Origin
 from dermdistill.errors import InputError
 from dermdistill.recipe.stage import DONE, TO_DO, State
+from dermdistill.recipe.state import Marker, mark, marker_path
 from dermdistill.recipe.work import Work
 from dermdistill.run import UNKNOWN, Run, changes
+from dermdistill.specs import load_header
 
 if TYPE_CHECKING:
     from dermdistill.distillation.bank import Bank
     from dermdistill.distillation.bank_format import BankIdentity
     from dermdistill.recipe.session import Session
 
-_ASKED = ("manifest_sha256", "classes", "seed", "spec")
+_ASKED = ("manifest_sha256", "classes", "seed", "spec", "split", "splits")
 """What a recipe decides of a bank; the rest is how this version decodes and renders."""
 
 
@@ -24,7 +27,7 @@ def bank_identity(work: Work, manifest_sha256: Any) -> dict[str, Any]:
         manifest_sha256: of the manifest, `UNKNOWN` before there is one.
     """
     from dermdistill.images.preprocess import PREPROCESS_VERSION
-    from dermdistill.images.views import RENDER_VERSION
+    from dermdistill.images.view_spec import RENDER_VERSION
 
     spec = work.recipe.soften
     return {
@@ -37,7 +40,7 @@ def bank_identity(work: Work, manifest_sha256: Any) -> dict[str, Any]:
     }
 
 
-def bank_state(work: Work, manifest_sha256: Any) -> State:
+def bank_state(work: Work, origin: Origin) -> State:
     """How the bank of a part stands; where no student still needs one, it need not be there."""
     if not (work.bank / "bank.json").exists():
         return TO_DO if work.needs_bank else DONE
@@ -46,8 +49,8 @@ def bank_state(work: Work, manifest_sha256: Any) -> State:
     from dermdistill.distillation.bank_v1 import is_first, read_first
 
     stored = read_first(work.bank) if is_first(work.bank) else read_stored(work.bank)
-    asked = bank_identity(work, manifest_sha256)
-    found = tuple(changes(stored.identity.model_dump(mode="json"), asked))
+    found = tuple(changes(stored.identity.model_dump(mode="json"), bank_identity(work, origin.manifest_sha256)))
+    found += tuple(changes(_filled_for(work), {"split": origin.split, "splits": origin.splits_sha256}))
     if not work.needs_bank:
         found = tuple(change for change in found if change.key.split(".")[0] in _ASKED)
     if found:
@@ -56,6 +59,17 @@ def bank_state(work: Work, manifest_sha256: Any) -> State:
     if UNKNOWN in hashes or not work.needs_bank:
         return TO_DO if work.needs_bank else DONE
     return TO_DO if Bank.missing(work.bank, stored.identity, hashes, work.recipe.soften.views) else DONE
+
+
+def _marker(work: Work) -> str:
+    return f"soften-{work.part}" if work.part else "soften"
+
+
+def _filled_for(work: Work) -> dict[str, Any]:
+    """Which part of which splits the images of the bank are; `UNKNOWN` for a bank that came from elsewhere."""
+    path = marker_path(work.folder, _marker(work))
+    known = load_header(path, Marker).content if path.exists() else None
+    return known or {"split": UNKNOWN, "splits": UNKNOWN}
 
 
 def teacher_hashes(work: Work) -> list[Any]:
@@ -76,6 +90,8 @@ def fill_bank(work: Work, session: "Session") -> str:
     cohort, spec = session.cohort(work), work.recipe.soften
     identity, runs = _identity(work, cohort.manifest_sha256), [Run(folder) for folder in work.ensemble]
     missing = Bank.missing(work.bank, identity, teacher_hashes(work), spec.views)
+    part = {"split": cohort.split, "splits": cohort.splits.sha256}
+    mark(work.folder, _marker(work), part)
     for run in runs:
         if run.trained().model_sha256 in missing:
             teacher, header = load_teacher(run.folder)

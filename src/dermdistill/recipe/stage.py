@@ -37,7 +37,7 @@ class Stage:
     """Of the stage: 'teach NAME', with the part of the recipe where there are several: 'teach NAME (fold-0)'."""
     model: str
     """The name of the teacher or student; empty where it is of none."""
-    identity: dict[str, Any]
+    asks: Callable[[], dict[str, Any]]
     """All that decides its result, as far as earlier stages have made it."""
     outputs: tuple[Path, ...]
     """The files and folders that it makes."""
@@ -53,9 +53,15 @@ class Stage:
     """Whether its result takes up what is new, and need not be made anew when an earlier stage is."""
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides its result, as far as earlier stages have made it."""
+        return self.asks()
+
+    @property
     def sha256(self) -> str | None:
         """The identity's hash; None until the earlier stages have made what it rests on."""
-        return None if _is_open(self.identity) else sha256_json(self.identity)
+        identity = self.identity
+        return None if _is_open(identity) else sha256_json(identity)
 
 
 def _is_open(value: Any) -> bool:
