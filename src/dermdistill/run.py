@@ -10,6 +10,7 @@ predictions.parquet  logits of validation and test images
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -215,6 +216,8 @@ ABSENT = _Special("not set")
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]
     text = f"'{value}'" if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:56]}…'" if isinstance(value, str) else f"{text[:57]}…"
 

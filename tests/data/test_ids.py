@@ -17,7 +17,7 @@ from dermdistill.data.splits import groups, make_splits
 from dermdistill.errors import InputError
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.recipe.parts import parts
-from dermdistill.recipe.prepare import make_data
+from dermdistill.recipe.prepare import _imported
 from dermdistill.recipe.session import Session
 from dermdistill.recipe.spec import Recipe
 from dermdistill.recipe.work import Work
@@ -210,8 +210,7 @@ def test_a_recipe_names_its_sources(renderings, tmp_path):
     recipe = parse(Recipe, content, "recipe")
     assert recipe.data.model_dump(mode="json")["sources"] == sources, "work of older recipes stays current"
     work = Work(recipe, tmp_path / "work", tmp_path)
-    make_data(Session(work, make_fabric("cpu"), print))
-    table = read_manifest(work.manifest)
+    table = _imported(Session(work, make_fabric("cpu"), print), recipe.data)
     assert table["image_id"].tolist() == ["ISIC_0000000", "ISIC_0000000@wide", "ISIC_0000001", "ISIC_0000001@wide"]
 
 

@@ -65,7 +65,7 @@ def test_another_manifest_in_the_same_place_is_other_data(made, tmp_path):
     work = Work(_recipe(data={"manifest": str(path)}), tmp_path / "work")
     _prepare(work)
     write_manifest(read_manifest(path)[:80], path)
-    with pytest.raises(InputError, match=r"data: manifest was '\w{56}…' and is '\w{56}…' now"):
+    with pytest.raises(InputError, match=r"data: manifest was \w{12} and is \w{12} now"):
         _prepare(work)
     recipe = _recipe(data={"manifest": str(path)}, split={"file": str(splits), "held_out": "test"})
     with pytest.raises(IntegrityError, match="belongs to a manifest with the hash"):
