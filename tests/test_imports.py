@@ -60,13 +60,11 @@ def imported(module: str, *, nested: bool, types: bool = False) -> frozenset[str
 
 def _statements(node: ast.AST, nested: bool, types: bool):
     for child in ast.iter_child_nodes(node):
+        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        checked = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif (isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not nested) or (
-            isinstance(child, ast.If) and not types and "TYPE_CHECKING" in ast.unparse(child.test)
-        ):
-            continue
-        else:
+        elif not (later and not nested) and not (checked and not types):
             yield from _statements(child, nested, types)
 
 
