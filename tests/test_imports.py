@@ -26,8 +26,8 @@ ROOMS = (
     ("cli",),
     ("__main__",),
 )
-"""From bottom to top; a module may import those of its own room and of the rooms before it. `__init__` and `api` are the
-public API: they open the rooms below when a name is asked for."""
+"""From bottom to top; a module may import those of its own room and of the rooms before it. `__init__` and `api` are
+the public API: they open the rooms below when a name is asked for."""
 
 HEAVY = {"torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy"}
 MODULES = {

@@ -149,8 +149,8 @@ def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
     with pytest.raises(InputError) as error:
         load_recipe(path)
     text = str(error.value)
-    assert "split.fodls: unknown key" in text
-    assert "split.folds" in text
+    assert "split.fodls (line 7): unknown key; did you mean 'folds'?" in text
+    assert "split.folds (line 6)" in text
     assert "students.1.labels" in text
     assert "'onlin'" in text
 
