@@ -20,8 +20,9 @@ from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
 from dermdistill.networks.registry import BUDGET
 from dermdistill.recipe.parts import part_names
+from dermdistill.recipe.run import intended
 from dermdistill.recipe.spec import Recipe, load_recipe
-from dermdistill.recipe.stages import stages
+from dermdistill.recipe.stage import refuse
 from dermdistill.recipe.work import Work
 from dermdistill.run import Run
 
@@ -55,7 +56,9 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     work = Work(recipe, given.work or Path("work") / recipe.name)
-    undone = [stage for stage, state in stages(work) if state != "done"]
+    standing = intended(work)
+    refuse(standing)
+    undone = [stage.name for stage, state in standing if state.standing != "done"]
     if undone:
         raise InputError(f"{work.folder} is not finished: {', '.join(undone)} to do; `dermdistill run` goes on with it")
     out = ROOT / "results" / recipe.name
