@@ -15,6 +15,7 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, MissingExtraError
 
 EXTRA_OF = {
+    "h5py": "fetch",
     "imagehash": "data",
     "isic_cli": "fetch",
     "jinja2": "eval",
@@ -23,6 +24,7 @@ EXTRA_OF = {
     "medmnist": "fetch",
     "onnx": "export",
     "onnxscript": "export",
+    "openpyxl": "data",
     "pandas": "data",
     "psutil": "train",
     "pyarrow": "data",

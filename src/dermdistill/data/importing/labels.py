@@ -1,0 +1,92 @@
+"""What a data set's words for image types and diagnoses mean, and which rows they leave out."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dermdistill.classes import MELANOMA
+from dermdistill.data import sources
+from dermdistill.data.importing import layouts
+from dermdistill.data.importing.intake import Intake
+from dermdistill.data.importing.own import Own, levels_hint
+from dermdistill.errors import InputError
+
+DERMOSCOPIC = "dermoscopic"
+
+
+def of_types(table: pd.DataFrame, layout: str, wanted: Sequence[str], source: Intake) -> pd.DataFrame:
+    """The images of the wanted types; rows that say none are taken to be dermoscopic."""
+    mixed = layout == "table" or (layout in layouts.TABLES and layouts.TABLES[layout].mixed)
+    if not mixed or "image_type" not in table.columns or "all" in wanted:
+        return table
+    kinds = table["image_type"].astype("string").str.lower().fillna(DERMOSCOPIC).replace("dermoscopy", DERMOSCOPIC)
+    taken = kinds.str.startswith(tuple(word.strip().lower() for word in wanted)).to_numpy(bool)
+    counts = table.loc[~taken, "image_type"].value_counts()
+    if not taken.any():
+        there = ", ".join(f"'{kind}' ({count})" for kind, count in counts.items())
+        raise InputError(
+            f"{source.folder}: no image is of the type {' or '.join(wanted)}; there are {there}. Choose with "
+            "--image-type; a model of dermoscopy learns nothing good from other photographs"
+        )
+    source.dropped |= {f"image type '{kind}'": int(count) for kind, count in counts.items()}
+    return table[taken]
+
+
+def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
+    if "word" not in table.columns:
+        return table.assign(diagnosis=None)
+    if source.own.drop_labels:
+        left_out = table["word"].isin(source.own.drop_labels)
+        source.dropped |= {f"label '{word}'": int(n) for word, n in table.loc[left_out, "word"].value_counts().items()}
+        table = table[~left_out]
+    meant = {word: _meaning(word, source.own) for word in table["word"].dropna().unique()}
+    found = table["word"].map(meant)
+    unknown = found.isna()
+    if unknown.any():
+        words = Counter(table.loc[unknown, "word"].fillna("(empty)"))
+        _require_harmless(words, bool((found == MELANOMA).any()), drop, table, source)
+        source.dropped |= {f"unknown diagnosis '{word}'": count for word, count in words.items()}
+    table, found = table[~unknown].copy(), found[~unknown]
+    table["melanoma"] = (found == MELANOMA).astype("int8")
+    table["diagnosis"] = found.mask(found == sources.OTHER, pd.NA).astype("string")
+    return table
+
+
+def _meaning(word: str, own: Own) -> str | None:
+    """The class of a label; where labels are said to mean melanoma, those that no table knows are none."""
+    if word in own.melanoma_labels:
+        return MELANOMA
+    meaning = sources.diagnosis(word)
+    if meaning or not own.melanoma_labels or sources.is_undecided(word) or sources.may_be_melanoma(word):
+        return meaning
+    return sources.OTHER
+
+
+def _require_harmless(
+    words: Counter[str], melanoma: bool, drop: bool, table: pd.DataFrame, source: Intake
+) -> None:  # fmt: skip
+    """Refuse unknown diagnoses, unless they are to be dropped and no melanoma seems to be among them.
+
+    Args:
+        words: the unknown words and their counts.
+        melanoma: whether the known ones hold a melanoma.
+        drop: whether unknown ones are to be dropped.
+        table: all rows, for a hint.
+        source: the data set.
+    """
+    listed = ", ".join(f"'{word}' ({count})" for word, count in words.most_common(20))
+    told = f"{source.folder}: diagnoses that the table does not know: {listed}"
+    suspects = [word for word in words if sources.may_be_melanoma(word)]
+    named = not all(word == "(empty)" or sources.is_undecided(word) for word in words)
+    mend = "--melanoma-label WORD says which mean melanoma, --drop-label WORD leaves one out"
+    hint = levels_hint(table, source.found.root) if "file" in table.columns else ""
+    if suspects:
+        raise InputError(
+            f"{told}. {', '.join(map(repr, suspects))} may be melanomas, which --drop-unknown would leave out: "
+            f"{mend}{hint}"
+        )
+    if named and not melanoma:
+        raise InputError(f"{told}. No other one is a melanoma, so that --drop-unknown would leave none: {mend}{hint}")
+    if not drop:
+        raise InputError(f"{told}; drop them with --drop-unknown, or: {mend}{hint}")

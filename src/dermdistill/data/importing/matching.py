@@ -1,0 +1,182 @@
+"""Which file is which row's image; two different files for one row are an error, not a choice."""
+
+import re
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dermdistill.data.ids import photographs
+from dermdistill.data.importing.survey import COPIES, IMAGE_SUFFIXES, MASKS, THUMBNAILS, UNUSED, Survey, is_mask, opened
+from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
+
+_ALIKE = 0.9
+"""Correlation of two images at 16 pixels from which the smaller one is a thumbnail of the other."""
+_SIZED_FOLDER = re.compile(
+    r"(^|[_\-. ])(\d{1,4}x\d{1,4}|small|tiny|resized|low_?res|downsampled)($|[_\-. ])", re.IGNORECASE
+)
+
+
+def without_suffix(name: str) -> str:
+    """A name without the extension of an image, whatever its case."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
+
+
+def image_ids(names: pd.Series) -> pd.Series:
+    """Image ids for what a table calls its images: without extension, and without folders where still unique."""
+    plain = names.astype("string").str.strip().str.replace("\\", "/").map(without_suffix, na_action="ignore")
+    short = plain.str.rpartition("/")[2]
+    whole = plain.str.strip("./").str.replace("/", "_")
+    # equal names in different folders are different images
+    clashing = plain.groupby(short).transform("nunique") > 1
+    return short.mask(clashing, whole).astype("string")
+
+
+def match(names: pd.Series, found: Survey) -> pd.Series:
+    """The file of each row, NA where there is none.
+
+    A name is found with or without its extension and its folder, in any case, and, if it holds the id of a
+    photograph of the ISIC archive, by that. Masks, thumbnails and copies are passed over.
+
+    Args:
+        names: what the table calls each image.
+        found: the files.
+
+    Raises:
+        InputError: a row has several different files.
+    """
+    finder = _Finder(found)
+    chosen: list[str | None] = []
+    used: set[Path] = set()
+    disputed: list[str] = []
+    called = names.astype("string")
+    for name, photograph in zip(called, photographs(called.str.rpartition("/")[2]), strict=True):
+        candidates = finder.candidates(name, photograph) if pd.notna(name) else []
+        left = _choose(candidates, found)
+        used.update(candidates)
+        if len(left) > 1:
+            disputed.append(f"{name}: {' and '.join(map(str, left))}")
+        chosen.append(str(left[0]) if left else None)
+    if disputed:
+        more = f"\n  … and {len(disputed) - 5} more" if len(disputed) > 5 else ""
+        raise InputError(
+            f"{found.root}: {len(disputed)} images have several different files; keep one of each, or import a folder "
+            "that holds one:\n  " + "\n  ".join(disputed[:5]) + more
+        )
+    for path in found.images:
+        if path not in used:
+            found.pass_over(UNUSED, path)
+    return pd.Series(chosen, names.index, dtype="string")
+
+
+class _Finder:
+    """Finds files by what tables call them."""
+
+    def __init__(self, found: Survey):
+        self.root = found.root
+        self.by_stem: dict[str, list[Path]] = defaultdict(list)
+        self.by_lower: dict[str, list[Path]] = defaultdict(list)
+        for path in found.images:
+            self.by_stem[path.stem].append(path)
+            self.by_lower[path.stem.lower()].append(path)
+        stems = pd.Series([path.stem for path in found.images], dtype="string")
+        self.by_photograph: dict[str, list[Path]] = defaultdict(list)
+        for path, photograph in zip(found.images, photographs(stems), strict=True):
+            if pd.notna(photograph):
+                self.by_photograph[photograph].append(path)
+
+    def candidates(self, name: str, photograph: str | None) -> list[Path]:
+        """The files that a name, or else the photograph of the archive in it, may mean; exact names come first."""
+        given = PurePosixPath(str(name).strip().replace("\\", "/"))
+        stem = without_suffix(given.name)
+        paths = self.by_stem.get(stem) or self.by_lower.get(stem.lower()) or []
+        if not paths and pd.notna(photograph):
+            paths = self.by_photograph.get(str(photograph), [])
+        if len(paths) > 1 and given.suffix.lower() in IMAGE_SUFFIXES:
+            paths = [path for path in paths if path.suffix.lower() == given.suffix.lower()] or paths
+        if len(given.parts) > 1:
+            paths = self._in_folder(paths, given)
+        return paths
+
+    def _in_folder(self, paths: list[Path], given: PurePosixPath) -> list[Path]:
+        """Of several files those that share most of the folders that the name gives."""
+        wanted = [part.lower() for part in given.parts[-2::-1]]
+
+        def shared(path: Path) -> int:
+            folders = [part.lower() for part in path.parts[-2::-1]]
+            pairs = zip(wanted, folders, strict=False)
+            return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(wanted), len(folders)))
+
+        most = max(map(shared, paths), default=0)
+        return [path for path in paths if shared(path) == most]
+
+
+def _choose(paths: list[Path], found: Survey) -> list[Path]:
+    """Of one image's candidates those that stay, passing over masks, thumbnails and copies; more than one: disputed."""
+    several = len(paths) > 1
+    left = []
+    for path in paths:
+        if is_mask(path, coloured=several):
+            found.pass_over(MASKS, path)
+        else:
+            left.append(path)
+    left = _once(left, found)
+    return _without_thumbnails(left, found) if len(left) > 1 else left
+
+
+def _once(paths: list[Path], found: Survey) -> list[Path]:
+    """The first of files with the same bytes."""
+    if len(paths) < 2:
+        return paths
+    kept: dict[str, Path] = {}
+    for path in paths:
+        digest = sha256_file(path)
+        if digest in kept:
+            found.pass_over(COPIES, path)
+        else:
+            kept[digest] = path
+    return list(kept.values())
+
+
+def _without_thumbnails(paths: list[Path], found: Survey) -> list[Path]:
+    """Without those that are at most half as large as the largest, and in a folder so named or alike in content."""
+    sides = {path: side for path in paths if (side := _side(path))}
+    if not sides:
+        return paths
+    largest = max(sides, key=lambda path: sides[path])
+    left = []
+    for path in paths:
+        small = path in sides and 2 * sides[path] <= sides[largest]
+        folders = path.relative_to(found.root).parts[:-1]
+        if small and (any(_SIZED_FOLDER.search(name) for name in folders) or _correlation(path, largest) >= _ALIKE):
+            found.pass_over(THUMBNAILS, path)
+        else:
+            left.append(path)
+    return left
+
+
+def _side(path: Path) -> int | None:
+    """The longer side in pixels, or None of a file that cannot be opened."""
+    try:
+        with opened(path) as image:
+            return max(image.size)
+    except Exception:  # a damaged file is told where it is decoded
+        return None
+
+
+def _correlation(one: Path, other: Path) -> float:
+    """The correlation of two images' grey values at 16x16 pixels, 0 if one cannot be read or is of one colour."""
+    try:
+        small = []
+        for path in (one, other):
+            with opened(path) as image:
+                small.append(np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), float).ravel())
+    except Exception:  # a damaged file is told where it is decoded
+        return 0.0
+    if min(values.std() for values in small) < 1:
+        return 0.0
+    return float(np.corrcoef(small)[0, 1])

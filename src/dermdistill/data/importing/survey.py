@@ -1,0 +1,194 @@
+"""What lies beneath a folder: images, and what only looks like one or is none that can be read."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dermdistill.errors import InputError
+from dermdistill.images.preprocess import MAX_PIXELS
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Files that are taken for images."""
+HDF5_SUFFIXES = (".hdf5", ".h5", ".hdf")
+OTHER_FORMATS = {
+    ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000",
+    ".jxl": "JPEG XL", ".gif": "GIF", ".dcm": "DICOM", ".dicom": "DICOM", ".dng": "raw", ".cr2": "raw", ".cr3": "raw",
+    ".nef": "raw", ".arw": "raw", ".svg": "SVG", ".pdf": "PDF", ".zip": "zip", ".tar": "tar", ".gz": "gzip",
+    ".7z": "7z", ".rar": "rar", ".npy": "NumPy", ".npz": "NumPy", **dict.fromkeys(HDF5_SUFFIXES, "HDF5"),
+}  # fmt: skip
+"""Files that may hold images, but are not read from a folder; they are named."""
+
+LITTER = "system files"
+MASKS = "masks"
+THUMBNAILS = "thumbnails"
+COPIES = "further copies of the same file"
+UNUSED = "images that no row of the tables uses"
+
+_LITTER_FOLDERS = {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db",
+                   "system volume information"}  # fmt: skip
+_LITTER_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+_MASK_NAME = re.compile(
+    r"[_\-. ](segmentations?|seg|masks?|superpixels?|binary|gt|attribute_[a-z_]+|roi|r\d+_label\d+)$", re.IGNORECASE
+)
+_WEAK_MASK_NAME = re.compile(r"[_\-. ]lesion$", re.IGNORECASE)
+_MASK_FOLDER = re.compile(
+    r"(^|[_\-. ])(masks?|segmentations?|seg|superpixels?|annotations?|roi)($|[_\-. ])|task[12]_.*groundtruth|"
+    r"part[12]b?_.*groundtruth",
+    re.IGNORECASE,
+)
+_THUMBNAIL_FOLDER = re.compile(r"(^|[_\-. ])(thumb(nail)?s?|previews?|icons?)($|[_\-. \d])", re.IGNORECASE)
+_THUMBNAIL_NAME = re.compile(r"[_\-. ]thumb(nail)?$", re.IGNORECASE)
+_TWO_VALUED = 0.99
+"""Share of a grey image's pixels at its two ends from which it is a mask."""
+_LOOKED_AT = 256
+"""Side to which masks are sampled."""
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP")
+"""Formats that are opened, whatever the file's name; others, such as EPS, would start other programs."""
+
+
+@dataclass
+class Survey:
+    """The files beneath a folder."""
+
+    root: Path
+    images: list[Path] = field(default_factory=list)
+    """Candidates, sorted; masks and thumbnails that their names give away are not among them."""
+    hdf5: list[Path] = field(default_factory=list)
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    """Paths of what is passed over, by reason; litter counts, too."""
+
+    def pass_over(self, reason: str, path: Path) -> None:
+        """Record a file that is not used."""
+        self.passed_over.setdefault(reason, []).append(str(path))
+
+    def told(self) -> str:
+        """What was found, for an error that says that nothing was usable."""
+        found = [f"{len(self.images)} images, e.g. {self.images[0].name}"] if self.images else []
+        found += [
+            f"{len(paths)} {reason}, e.g. {Path(paths[0]).name}"
+            for reason, paths in self.passed_over.items()
+            if reason != LITTER
+        ]
+        return "; ".join(found) or "no images"
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is an operating system's or a file server's, not the user's."""
+    return name.startswith(".") or name.lower() in _LITTER_FOLDERS | _LITTER_FILES
+
+
+def survey(root: Path) -> Survey:
+    """Walk through a folder, following symlinked folders.
+
+    Raises:
+        InputError: a symlink leads back to a folder above it.
+    """
+    found = Survey(root)
+    for path in _walk(root, found):
+        suffix = path.suffix.lower()
+        if suffix in HDF5_SUFFIXES:
+            found.hdf5.append(path)
+        if suffix in OTHER_FORMATS:
+            found.pass_over(f"{OTHER_FORMATS[suffix]} files ({suffix})", path)
+        elif suffix in IMAGE_SUFFIXES:
+            found.images.append(path)
+    return _without_named(found)
+
+
+def _walk(root: Path, found: Survey) -> Iterator[Path]:
+    """Every file that is not litter, sorted within its folder."""
+    above = {str(root): frozenset({os.path.realpath(root)})}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        ancestors = above.pop(folder)
+        kept = []
+        for name in sorted(folders):
+            path = Path(folder) / name
+            if is_litter(name):
+                found.pass_over(LITTER, path)
+                continue
+            real = os.path.realpath(path)
+            if real in ancestors:
+                raise InputError(f"{path} is a link to {real}, a folder above it: remove the link, it makes a loop")
+            above[os.path.join(folder, name)] = ancestors | {real}  # noqa: PTH118 as os.walk joins
+            kept.append(name)
+        folders[:] = kept
+        for name in sorted(files):
+            path = Path(folder) / name
+            if is_litter(name):
+                found.pass_over(LITTER, path)
+            elif path.is_file():
+                yield path
+            elif path.is_symlink():
+                found.pass_over("broken links", path)
+
+
+def _without_named(found: Survey) -> Survey:
+    """Pass over masks and thumbnails that a name or folder gives away."""
+    stems = {path.stem.lower() for path in found.images}
+    kept = []
+    for path in sorted(found.images):
+        reason = _named_kind(path, found.root, stems)
+        if reason:
+            found.pass_over(reason, path)
+        else:
+            kept.append(path)
+    found.images = kept
+    return found
+
+
+def _named_kind(path: Path, root: Path, stems: set[str]) -> str | None:
+    stem = path.stem
+    folders = path.relative_to(root).parts[:-1]
+    bare = _WEAK_MASK_NAME.sub("", stem)
+    if _MASK_NAME.search(stem) or any(_MASK_FOLDER.search(name) for name in folders):
+        return MASKS
+    if bare != stem and bare.lower() in stems:  # 'x_lesion' alone may be a lesion's photograph
+        return MASKS
+    if _THUMBNAIL_NAME.search(stem) or any(_THUMBNAIL_FOLDER.search(name) for name in folders):
+        return THUMBNAILS
+    return None
+
+
+def opened(path: Path) -> Image.Image:
+    """Open an image for a look at its header, without decoding it; close it after use.
+
+    Raises:
+        OSError: not an image of the formats that are read, or one with more pixels than are read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(path, formats=_FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise OSError(f"{path} has more than {MAX_PIXELS} pixels")
+    return image
+
+
+def is_mask(path: Path, *, coloured: bool = False) -> bool:
+    """Whether a file's pixels are those of a mask: 1-bit, or grey with nearly all values at two ends.
+
+    Args:
+        path: an image; one that cannot be read is no mask.
+        coloured: look at the pixels of RGB files too, which takes their decoding.
+    """
+    try:
+        with opened(path) as image:
+            if image.mode == "1":
+                return True
+            if image.mode not in ("L", "P", "I;16") and not coloured:
+                return False
+            size = (min(image.width, _LOOKED_AT), min(image.height, _LOOKED_AT))
+            pixels = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"), np.int16)
+    except Exception:  # a damaged file is told where it is decoded
+        return False
+    low, high = int(pixels.min()), int(pixels.max())
+    if high - low < 64 or int(np.ptp(pixels, axis=2).max()) > 16:
+        return False
+    margin = (high - low) // 16
+    return float(((pixels <= low + margin) | (pixels >= high - margin)).mean()) >= _TWO_VALUED
