@@ -3,7 +3,7 @@
 import pytest
 
 from dermdistill.classes import CLASSES
-from dermdistill.data.fetch.download import COLLECTIONS
+from dermdistill.data.fetch.transfer import COLLECTIONS
 from dermdistill.data.importing.datasets import LAYOUTS
 from dermdistill.data.sources import DIAGNOSES, OTHER, SITES, SOURCES, diagnosis, site
 
@@ -21,7 +21,7 @@ def test_every_word_means_a_class_or_other():
 
 
 def test_whatever_says_melanoma_is_one_and_nothing_else_is():
-    named = {word for word in DIAGNOSES if "melanoma" in word and not word.startswith(("non-", "not "))}
+    named = {word for word in DIAGNOSES if "melanoma" in word and not word.startswith(("non-", "not ", "no "))}
     others = {"mel", "mm", "alm", "ssm", "lmm", "lentigo maligna"}
     assert {word for word, meaning in DIAGNOSES.items() if meaning == "mel"} == named | others
 

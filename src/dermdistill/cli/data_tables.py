@@ -73,12 +73,13 @@ def check(
     manifest: Annotated[Path, typer.Argument(help="A manifest.")],
     out: Annotated[Path | None, typer.Option(help="Write the manifest without the bad images here.")] = None,
     set_aside: Annotated[Path | None, typer.Option(help="The list; by default set_aside.csv beside it.")] = None,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Only compare the files' SHA-256.")] = False,
 ) -> None:
-    """Find unreadable, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if any were found."""
-    from dermdistill.data.curate.check import check_manifest
+    """Find unreadable, changed, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if there are."""
+    from dermdistill.data.curate.check import check_hashes, check_manifest
     from dermdistill.data.manifest import read_manifest, write_manifest
 
-    report = check_manifest(read_manifest(manifest, unique=False))
+    report = (check_hashes if hashes else check_manifest)(read_manifest(manifest, unique=False))
     listed = set_aside or (out or manifest).with_name("set_aside.csv")
     _write_table(report.set_aside.to_dict("records"), listed, ["image_id", "path", "reason", "message"])
     for table, what in ((report.set_aside, "set aside"), (report.warnings, "kept, but look at them")):
@@ -91,6 +92,8 @@ def check(
         typer.echo(f"{len(report.warnings)} to look at, listed in {odd}")
     typer.echo(f"{len(report.manifest)} images are good, {len(report.set_aside)} set aside in {listed}")
     if out is not None:
+        if report.manifest.empty:
+            raise InputError(f"no image is left: {out} is not written; {listed} says why")
         write_manifest(report.manifest, out)
     if len(report.set_aside):
         raise typer.Exit(1)

@@ -142,6 +142,7 @@ DIAGNOSES: dict[str, str] = {
     "mucosal melanotic macule": OTHER,
     "other": OTHER,
     "non-melanoma": OTHER,
+    "no melanoma": OTHER,
     "not melanoma": OTHER,
 }
 """What sources call a diagnosis, and the class that it is here, or `OTHER`.

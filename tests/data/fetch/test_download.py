@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from dermdistill.cli import app
 from dermdistill.data.fetch import download
 from dermdistill.data.fetch import isic as download_isic
-from dermdistill.data.fetch.download import COLLECTIONS, Fetched, FetchError, fetch
+from dermdistill.data.fetch.download import fetch
+from dermdistill.data.fetch.transfer import COLLECTIONS, Fetched, FetchError
 from dermdistill.data.importing.datasets import import_dataset
 from dermdistill.errors import InputError
 

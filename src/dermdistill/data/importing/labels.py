@@ -42,6 +42,10 @@ def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
         table = table[~left_out]
     meant = {word: _meaning(word, source.own) for word in table["word"].dropna().unique()}
     found = table["word"].map(meant)
+    if source.own.melanoma_labels:
+        none = [f"'{word}'" for word, meaning in meant.items() if meaning == sources.OTHER != sources.diagnosis(word)]
+        if none:
+            source.notes.append(f"labels taken for no melanoma: {', '.join(none)}")
     unknown = found.isna()
     if unknown.any():
         words = Counter(table.loc[unknown, "word"].fillna("(empty)"))
@@ -58,7 +62,7 @@ def _meaning(word: str, own: Own) -> str | None:
     if word in own.melanoma_labels:
         return MELANOMA
     meaning = sources.diagnosis(word)
-    if meaning or not own.melanoma_labels or sources.is_undecided(word) or sources.may_be_melanoma(word):
+    if meaning or not own.melanoma_labels or sources.is_undecided(word):
         return meaning
     return sources.OTHER
 

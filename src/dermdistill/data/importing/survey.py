@@ -46,6 +46,8 @@ _THUMBNAIL_FOLDER = re.compile(r"(^|[_\-. ])(thumb(nail)?s?|previews?|icons?)($|
 _THUMBNAIL_NAME = re.compile(r"[_\-. ]thumb(nail)?$", re.IGNORECASE)
 _TWO_VALUED = 0.99
 """Share of a grey image's pixels at its two ends from which it is a mask."""
+_LINK_LENGTH = 255
+"""Longest path, in bytes, that a link is thought to hold."""
 _LOOKED_AT = 256
 """Side to which masks are sampled."""
 _FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP")
@@ -123,9 +125,26 @@ def _walk(root: Path, found: Survey) -> Iterator[Path]:
             if is_litter(name):
                 found.pass_over(LITTER, path)
             elif path.is_file():
+                _require_no_text_link(path)
                 yield path
             elif path.is_symlink():
                 found.pass_over("broken links", path)
+
+
+def _require_no_text_link(path: Path) -> None:
+    """Refuse a link that a copy without links turned into a small text file: its folder would vanish."""
+    if path.suffix or path.stat().st_size > _LINK_LENGTH:
+        return
+    try:
+        target = path.read_bytes().decode().strip()
+        is_folder = bool(target) and "\n" not in target and (path.parent / target).is_dir()
+    except (OSError, ValueError):
+        return
+    if is_folder:
+        raise InputError(
+            f"{path} is a text file that says '{target}', as a link becomes when it is copied where links are not "
+            "known; put the link, or the folder itself, in its place"
+        )
 
 
 def _without_named(found: Survey) -> Survey:
