@@ -95,14 +95,18 @@ def test_a_manifest_without_images_is_refused(tmp_path, make_manifest):
         read_manifest(tmp_path / "m.csv")
 
 
-@pytest.mark.parametrize("damage", [b"pandas", b"string", b"column_indexes", b"ARROW:schema"])
-def test_damaged_metadata_of_parquet_are_told_in_one_line(tmp_path, make_manifest, damage):
+def test_damaged_metadata_of_parquet_are_told_in_one_line(tmp_path, make_manifest):
     path = tmp_path / "m.parquet"
     write_manifest(make_manifest(), path)
     content = path.read_bytes()
-    path.write_bytes(content.replace(damage, b"\xff" * len(damage)))
-    try:
-        read_manifest(path)
-    except InputError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error) or "does not fit" in str(error)
+    footer = int.from_bytes(content[-8:-4], "little")
+    told = set()
+    for place in range(len(content) - 8 - footer, len(content) - 8, footer // 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            read_manifest(path)
+        except InputError as error:
+            told.add(str(error))
+    unreadable = [line for line in told if "is not readable Parquet" in line]
+    assert unreadable
+    assert all("\n" not in line for line in unreadable)

@@ -154,7 +154,7 @@ def test_a_damaged_file_is_not_replaced_unasked(tmp_path, make_manifest):
     path = tmp_path / "splits.json"
     path.write_text('{"format": "dermdistill-splits/1", "folds": {}}')
     splits = make_splits(make_manifest(), 3)
-    with pytest.raises(InputError, match=r"lacks the key 'manifest_sha256'.*--force"):
+    with pytest.raises(InputError, match=r"(?s)manifest_sha256: Field required.*--force"):
         write_splits(splits, path)
     write_splits(splits, path, force=True)
     assert read_splits(path) == splits
@@ -215,7 +215,7 @@ def test_split_after_a_search_that_found_no_duplicates(tmp_path, picture, manife
     split = ["data", "split", str(tmp_path / "m.csv"), "--folds", "2"]
     assert "not looked for" in CliRunner().invoke(app, split).output
     run = CliRunner().invoke(app, ["data", "duplicates", str(tmp_path / "m.csv")])
-    assert run.output.startswith("0 pairs"), run.output
+    assert "0 pairs (0 exact)" in run.output
     run = CliRunner().invoke(app, split)
     assert run.exit_code == 0
     assert "not looked for" not in run.output

@@ -250,7 +250,8 @@ _NUMBER = re.compile(r"\d+([.,]\d+)?")
 
 def _key(word: object) -> str:
     """A word for a diagnosis as it is compared: lower case, words in the singular, single spaces between them."""
-    text = re.sub(r"['’´`]", "", str(word).strip().lower())
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(word).strip())
+    text = re.sub(r"['’´`]", "", spaced.lower())
     parts = re.findall(r"\d+(?:[.,]\d+)?|[^\W\d_]+", text)
     parts = [_SINGULAR.get(part, part) for part in parts if part != "and"]
     whole = [

@@ -233,7 +233,7 @@ def _tidied(table: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={"file": "path"}).reindex(columns=list(COLUMNS))
     table["age"] = pd.to_numeric(table["age"], errors="coerce")
     table.loc[~table["age"].between(0, 120), "age"] = np.nan
-    sex = table["sex"].astype("string").str.strip().str.lower()
+    sex = table["sex"].astype("string").str.strip().str.lower().replace({"m": "male", "f": "female"})
     table["sex"] = sex.where(sex.isin(["male", "female"]))
     table["site"] = table["site"].map(lambda word: sources.site(word) if pd.notna(word) else None)
     for name in ("lesion_id", "patient_id", "collection"):

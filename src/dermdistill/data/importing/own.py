@@ -179,7 +179,8 @@ def _with_tables(table: pd.DataFrame, root: Path) -> pd.DataFrame:
         if "image_id" not in taken or not {"patient_id", "lesion_id"} & taken.keys():
             continue
         names = rows[taken.pop("image_id")].str.replace("\\", "/").map(lambda name: Path(name).stem, na_action="ignore")
-        if (wrong := names[names.notna() & names.duplicated(keep=False) & names.isin(stems)]).any():
+        wrong = names[names.notna() & names.duplicated(keep=False) & names.isin(stems)].astype("string")
+        if len(wrong):
             raise InputError(f"{path} names images twice, e.g. {', '.join(wrong.unique()[:3])}; keep one row of each")
         for new, old in taken.items():
             values = stems.map(dict(zip(names, rows[old], strict=True))).astype("string")

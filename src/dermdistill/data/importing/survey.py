@@ -50,7 +50,7 @@ _LINK_LENGTH = 255
 """Longest path, in bytes, that a link is thought to hold."""
 _LOOKED_AT = 256
 """Side to which masks are sampled."""
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 """Formats that are opened, whatever the file's name; others, such as EPS, would start other programs."""
 
 
