@@ -110,3 +110,12 @@ def test_damaged_metadata_of_parquet_are_told_in_one_line(tmp_path, make_manifes
     unreadable = [line for line in told if "is not readable Parquet" in line]
     assert unreadable
     assert all("\n" not in line for line in unreadable)
+
+
+def test_a_manifest_that_was_saved_with_excel(tmp_path, make_manifest):
+    manifest = make_manifest()
+    write_manifest(manifest, tmp_path / "m.csv")
+    text = (tmp_path / "m.csv").read_text()
+    (tmp_path / "m.csv").write_bytes((text.replace(",", ";") + ";" * 15 + "\r\n").encode("utf-16"))
+    again = read_manifest(tmp_path / "m.csv")
+    assert manifest_hash(again) == manifest_hash(manifest)

@@ -1,11 +1,13 @@
 """The manifest: one row an image, with a schema that is checked whenever it is read or written."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.data.reading import read_table
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, sha256_json
 
@@ -133,10 +135,9 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise InputError(f"{path} is not readable Parquet: {reason}; make it again") from None
         case ".csv":
-            text = [name for name, kind in COLUMNS.items() if kind == "string"]
             try:
-                table = pd.read_csv(path, dtype=dict.fromkeys(text, "string"))
-            except (OSError, ValueError) as error:
+                table = _typed(read_table(path))
+            except InputError as error:
                 raise InputError(f"{path} is not readable CSV: {error}") from None
         case other:
             raise InputError(f"a manifest is a .parquet or .csv file, got '{other}' in {path}")
@@ -145,6 +146,16 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
     folder = path.resolve().parent
     table["path"] = [str(folder / name) for name in table["path"]]
     table["path"] = table["path"].astype("string")
+    return table
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of numbers as numbers, where all of their values are; others stay text and are told by `validate`."""
+    for name in table.columns:
+        if COLUMNS.get(name, "string") != "string":
+            words = table[name].replace({"True": "1", "False": "0"})
+            with contextlib.suppress(ValueError):
+                table[name] = pd.to_numeric(words).astype(float)
     return table
 
 

@@ -263,5 +263,49 @@ def test_images_in_hdf5_are_read_as_isic_2024_stores_them(tmp_path, picture, as_
     assert Path(inside[0]) == root / "images" / "ISIC_0000001.jpg"
     assert import_dataset(root).manifest["path"].tolist() == inside.tolist()
     (root / "train-image.hdf5").write_bytes(b"no HDF5")
+    assert len(import_dataset(root).manifest) == 2, "not opened where all images have files"
+    shutil.rmtree(root / "images")
     with pytest.raises(InputError, match="not readable as HDF5"):
         import_dataset(root)
+
+
+def test_a_folder_of_arrays_or_films_alone_says_what_it_holds(tmp_path):
+    (tmp_path / "train-image.hdf5").write_bytes(b"")
+    (tmp_path / "b.dcm").write_bytes(b"DICM")
+    with pytest.raises(InputError, match=r"known layouts, but 1 DICOM files \(\.dcm\).*1 HDF5 files"):
+        import_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"b\.dcm is a file; expected a folder, or a table"):
+        import_dataset(tmp_path / "b.dcm")
+
+
+def test_two_files_of_one_name_in_a_class_folder(tmp_path, picture):
+    for number, name in enumerate(("melanoma", "nevus")):
+        (tmp_path / name).mkdir()
+        picture(number).save(tmp_path / name / "a.jpg")
+    picture(0, 32).save(tmp_path / "melanoma" / "a.png")
+    files, result = _imported(tmp_path)
+    assert files == {"melanoma_a": "melanoma/a.jpg", "nevus_a": "nevus/a.jpg"}
+    assert len(result.passed_over[THUMBNAILS]) == 1
+    picture(9).save(tmp_path / "melanoma" / "a.png")
+    with pytest.raises(InputError, match=r"melanoma/a\.jpg and .*melanoma/a\.png"):
+        import_dataset(tmp_path)
+
+
+def test_small_copies_of_class_folders_are_thumbnails(tmp_path, picture):
+    for number, name in enumerate(("melanoma", "nevus")):
+        for folder, side in (("images", 96), ("28x28", 28)):
+            (tmp_path / folder / name).mkdir(parents=True)
+            picture(number).resize((side, side)).save(tmp_path / folder / name / "a.png")
+    files, result = _imported(tmp_path)
+    assert sorted(files.values()) == ["images/melanoma/a.png", "images/nevus/a.png"]
+    assert len(result.passed_over[THUMBNAILS]) == 2
+
+
+def test_a_path_says_which_file(ham, picture):
+    (ham / "other").mkdir()
+    picture(9).save(ham / "other" / "ISIC_0000001.jpg")
+    ids = {"other/ISIC_0000001.jpg": "mel", str(ham / "images" / "ISIC_0000002.jpg"): "nv"}
+    (ham / "HAM10000_metadata.csv").write_text(_table(ids))
+    assert import_dataset(ham).manifest["path"].tolist() == [
+        str(ham / "other" / "ISIC_0000001.jpg"), str(ham / "images" / "ISIC_0000002.jpg"),
+    ]  # fmt: skip

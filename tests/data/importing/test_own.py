@@ -122,3 +122,13 @@ def test_class_folders_keep_patients_and_lesions_of_folders(tmp_path, picture, i
     assert table["lesion_id"].tolist() == ["P1/1", "P1/2", "P2/1"]
     run, _ = import_command(tmp_path / "set", "--levels", "class/who")
     assert "name one class" in str(run.exception)
+
+
+def test_one_hot_labels_and_tables_with_other_sets_names(photos):
+    (photos / "metadata.csv").write_text("image,MEL,NV,UNK,patient_id\na,1.0,0.0,0.0,P\nb,0.0,1.0,0.0,Q\nc,0,0,1,Q\n")
+    with pytest.raises(InputError, match=r"'UNK' \(1\)"):
+        import_dataset(photos)
+    assert import_dataset(photos, drop_unknown=True).manifest["diagnosis"].tolist() == ["mel", "nv"]
+    (photos / "metadata.csv").rename(photos / "train.csv")
+    (photos / "train.csv").write_text("image,target,patient_id\na,mel,P\nb,nv,Q\n")
+    assert import_dataset(photos).manifest["source"].unique().tolist() == ["table"]

@@ -17,10 +17,11 @@ from dermdistill.data.importing.arrays import extract_hdf5, read_medmnist, read_
 from dermdistill.data.importing.intake import Intake
 from dermdistill.data.importing.labels import DERMOSCOPIC, diagnosed, of_types
 from dermdistill.data.importing.layouts import LAYOUTS
-from dermdistill.data.importing.matching import image_ids, match
+from dermdistill.data.importing.matching import image_ids, match, only_one, without_file, without_sized_copies
 from dermdistill.data.importing.own import Own, class_folders, find_table, own_table
-from dermdistill.data.importing.survey import MASKS, Survey, is_mask
+from dermdistill.data.importing.survey import MASKS, is_mask
 from dermdistill.data.manifest import COLUMNS, validate
+from dermdistill.data.reading import TABLE_SUFFIXES
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import ImageError, load_rgb
@@ -57,10 +58,16 @@ def _require_folder(folder: Path) -> Path:
     return folder
 
 
+def _require_table(path: Path) -> Path:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise InputError(f"{path} is a file; expected a folder, or a table ({', '.join(TABLE_SUFFIXES)})")
+    return path
+
+
 def _detect(source: Intake) -> str:
     if source.table_file:
         return "table"
-    return layouts.detect(source.folder, source.has_class_folders, lambda: find_table(source.folder) is not None)
+    return layouts.detect(source, lambda: find_table(source.folder) is not None)
 
 
 def import_dataset(
@@ -90,7 +97,7 @@ def import_dataset(
             has several different files, or there is no image that can be used.
     """
     path = Path(folder)
-    table_file = path if path.is_file() else None
+    table_file = _require_table(path) if path.is_file() else None
     root = path.parent if table_file else _require_folder(path)
     here = Intake(root, table_file, own or Own(), Path(extracted) if extracted else root / "images")
     if own and own.images:
@@ -130,7 +137,7 @@ def _read(source: Intake, layout: str) -> pd.DataFrame:
             case "dermamnist":
                 return read_medmnist(folder, source.extracted)
             case "folders":
-                return class_folders(_without_masks(source.found), source.own)
+                return _class_folders(source)
             case "table":
                 path = source.table_file or find_table(folder)
                 if path is None:
@@ -148,12 +155,17 @@ def _read(source: Intake, layout: str) -> pd.DataFrame:
         raise InputError(f"{folder}: a table does not fit the layout '{layout}': {error}") from None
 
 
-def _without_masks(found: Survey) -> Survey:
+def _class_folders(source: Intake) -> pd.DataFrame:
+    """Class folders, without masks and thumbnails, and with one file for each id."""
+    found = source.found
     masks = {path for path in found.images if is_mask(path)}
     for path in sorted(masks):
         found.pass_over(MASKS, path)
-    found.images = [path for path in found.images if path not in masks]
-    return found
+    found.images = without_sized_copies([path for path in found.images if path not in masks], found)
+    table = class_folders(found, source.own)
+    files = table["file"].map(Path)
+    kept = only_one(files.groupby(table["image_id"]).agg(list).to_dict(), found)
+    return table[files.isin(kept)]
 
 
 def _named(table: pd.DataFrame, source: Intake) -> pd.DataFrame:
@@ -180,8 +192,10 @@ def _with_files(table: pd.DataFrame, source: Intake) -> tuple[pd.DataFrame, list
     if "file" in table.columns:
         return table, []
     found = source.found
-    inside = extract_hdf5(found.hdf5, table["image_id"], source.extracted)
-    found.images = sorted({*found.images, *inside})
+    if found.hdf5 and (wanted := without_file(table["called"], found)):
+        ids = table.loc[table["called"].isin(wanted), "image_id"]
+        inside = extract_hdf5(found.hdf5, ids, source.extracted)
+        found.images = sorted({*found.images, *inside})
     files = match(table["called"], found)
     missing = files.isna()
     if missing.all():

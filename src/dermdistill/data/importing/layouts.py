@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from dermdistill.data.importing import named, tables
-from dermdistill.data.importing.reading import read_table
+from dermdistill.data.importing.intake import Intake
 from dermdistill.data.importing.survey import is_litter
+from dermdistill.data.reading import read_table
 from dermdistill.errors import InputError
 
 
@@ -51,22 +52,22 @@ TABLES: dict[str, Layout] = {
 LAYOUTS = (*TABLES, "npy", "dermamnist", "folders", "table")
 
 
-def detect(folder: Path, has_class_folders: Callable[[], bool], has_table: Callable[[], bool]) -> str:
+def detect(source: Intake, has_table: Callable[[], bool]) -> str:
     """The layout of a folder, told by its files, or by tables one folder below if it holds none.
 
     Args:
-        folder: the data set.
-        has_class_folders: asked whether folders are named by diagnoses, if no file tells.
+        source: the data set.
         has_table: asked whether the folder holds a table of images and labels, if nothing else tells.
 
     Raises:
         InputError: none of the known layouts, or several.
     """
+    folder = source.folder
     found = [name for name, layout in TABLES.items() if _fitting(layout, folder, deep=False)]
     found += array_layouts(folder)
     if not found:
         found = [name for name, layout in TABLES.items() if _fitting(layout, folder, deep=True)]
-    if not found and has_class_folders():
+    if not found and source.has_class_folders():
         found.append("folders")
     if not found and has_table():
         found.append("table")
@@ -74,8 +75,11 @@ def detect(folder: Path, has_class_folders: Callable[[], bool], has_table: Calla
         found.remove("isic2018")
     if len(found) == 1:
         return found[0]
-    what = f"looks like {' and '.join(found)} at once" if found else "has none of the known layouts"
-    raise InputError(f"{folder} {what}; name it with --layout: {', '.join(LAYOUTS)}")
+    if found:
+        what = f"looks like {' and '.join(found)} at once"
+    else:
+        what = f"has none of the known layouts, but {source.found.told()}"
+    raise InputError(f"{folder} {what}; name the layout with --layout: {', '.join(LAYOUTS)}")
 
 
 def array_layouts(folder: Path) -> list[str]:

@@ -9,7 +9,17 @@ import pandas as pd
 from PIL import Image
 
 from dermdistill.data.ids import photographs
-from dermdistill.data.importing.survey import COPIES, IMAGE_SUFFIXES, MASKS, THUMBNAILS, UNUSED, Survey, is_mask, opened
+from dermdistill.data.importing.survey import (
+    COPIES,
+    IMAGE_SUFFIXES,
+    MASKS,
+    OTHER_FORMATS,
+    THUMBNAILS,
+    UNUSED,
+    Survey,
+    is_mask,
+    opened,
+)
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 
@@ -21,9 +31,10 @@ _SIZED_FOLDER = re.compile(
 
 
 def without_suffix(name: str) -> str:
-    """A name without the extension of an image, whatever its case."""
+    """A name without the extension of an image, whatever its case and whether the format is read."""
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
+    known = f".{suffix.lower()}" in (*IMAGE_SUFFIXES, *OTHER_FORMATS)
+    return stem if dot and stem and known else name
 
 
 def image_ids(names: pd.Series) -> pd.Series:
@@ -61,16 +72,57 @@ def match(names: pd.Series, found: Survey) -> pd.Series:
         if len(left) > 1:
             disputed.append(f"{name}: {' and '.join(map(str, left))}")
         chosen.append(str(left[0]) if left else None)
-    if disputed:
-        more = f"\n  … and {len(disputed) - 5} more" if len(disputed) > 5 else ""
-        raise InputError(
-            f"{found.root}: {len(disputed)} images have several different files; keep one of each, or import a folder "
-            "that holds one:\n  " + "\n  ".join(disputed[:5]) + more
-        )
+    _refuse(disputed, found.root)
     for path in found.images:
         if path not in used:
             found.pass_over(UNUSED, path)
     return pd.Series(chosen, names.index, dtype="string")
+
+
+def without_file(names: pd.Series, found: Survey) -> list[str]:
+    """The names that no file fits."""
+    finder = _Finder(found)
+    called = names.astype("string")
+    shown = photographs(called.str.rpartition("/")[2])
+    return [name for name, photograph in zip(called, shown, strict=True) if not finder.candidates(name, photograph)]
+
+
+def only_one(groups: dict[str, list[Path]], found: Survey) -> set[Path]:
+    """The one file of each id of class folders; the rest are masks, thumbnails and copies.
+
+    Raises:
+        InputError: an id has several different files.
+    """
+    chosen = {name: paths if len(paths) == 1 else _choose(paths, found) for name, paths in groups.items()}
+    _refuse(
+        [f"{name}: {' and '.join(map(str, paths))}" for name, paths in chosen.items() if len(paths) > 1], found.root
+    )
+    return {path for paths in chosen.values() for path in paths}
+
+
+def without_sized_copies(paths: list[Path], found: Survey) -> list[Path]:
+    """Class folders without the small copies in another partition that a size names, such as `28x28/`."""
+    kept: set[Path] = set(paths)
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[path.parent.name, path.stem].append(path)
+    for group in groups.values():
+        if len(group) > 1 and any(_is_sized(path, found.root) for path in group):
+            kept -= set(group) - set(_without_thumbnails(group, found))
+    return [path for path in paths if path in kept]
+
+
+def _is_sized(path: Path, root: Path) -> bool:
+    return any(_SIZED_FOLDER.search(name) for name in path.relative_to(root).parts[:-1])
+
+
+def _refuse(disputed: list[str], root: Path) -> None:
+    if disputed:
+        more = f"\n  … and {len(disputed) - 5} more" if len(disputed) > 5 else ""
+        raise InputError(
+            f"{root}: {len(disputed)} images have several different files; keep one of each, or import a folder "
+            "that holds one:\n  " + "\n  ".join(disputed[:5]) + more
+        )
 
 
 class _Finder:
@@ -92,6 +144,10 @@ class _Finder:
     def candidates(self, name: str, photograph: str | None) -> list[Path]:
         """The files that a name, or else the photograph of the archive in it, may mean; exact names come first."""
         given = PurePosixPath(str(name).strip().replace("\\", "/"))
+        if len(given.parts) > 1 and given.suffix.lower() in IMAGE_SUFFIXES:
+            direct = self.root / given  # a path says which one
+            if direct.is_file():
+                return [direct]
         stem = without_suffix(given.name)
         paths = self.by_stem.get(stem) or self.by_lower.get(stem.lower()) or []
         if not paths and pd.notna(photograph):
@@ -151,8 +207,7 @@ def _without_thumbnails(paths: list[Path], found: Survey) -> list[Path]:
     left = []
     for path in paths:
         small = path in sides and 2 * sides[path] <= sides[largest]
-        folders = path.relative_to(found.root).parts[:-1]
-        if small and (any(_SIZED_FOLDER.search(name) for name in folders) or _correlation(path, largest) >= _ALIKE):
+        if small and (_is_sized(path, found.root) or _correlation(path, largest) >= _ALIKE):
             found.pass_over(THUMBNAILS, path)
         else:
             left.append(path)

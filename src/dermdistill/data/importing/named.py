@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermdistill.data.importing.reading import read_table
 from dermdistill.data.importing.tables import common, hierarchy, joined, one_hot, tables
+from dermdistill.data.reading import read_table
 from dermdistill.data.sources import OTHER, diagnosis
 from dermdistill.errors import InputError
 

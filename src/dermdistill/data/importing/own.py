@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermdistill.data.importing.reading import TABLE_SUFFIXES, read_table
 from dermdistill.data.importing.survey import Survey, is_litter
-from dermdistill.data.importing.tables import KEPT
+from dermdistill.data.importing.tables import KEPT, one_hot
+from dermdistill.data.reading import TABLE_SUFFIXES, read_table
 from dermdistill.data.sources import diagnosis
 from dermdistill.errors import InputError
 
@@ -73,11 +73,16 @@ def find_table(folder: Path) -> Path | None:
     Raises:
         InputError: several do.
     """
-    found = [path for path in beside(folder) if {"image_id", "word"} <= _guessed(read_table(path, nrows=1)).keys()]
+    found = [path for path in beside(folder) if _is_own(read_table(path, nrows=100))]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise InputError(f"{folder} holds several tables of images and labels: {names}; give one of them")
     return found[0] if found else None
+
+
+def _is_own(table: pd.DataFrame) -> bool:
+    taken = _guessed(table)
+    return "image_id" in taken and ("word" in taken or bool(_one_hot_columns(table, taken)))
 
 
 def beside(folder: Path) -> list[Path]:
@@ -97,6 +102,9 @@ def own_table(path: Path, own: Own) -> tuple[pd.DataFrame, list[str]]:
     """
     table = read_table(path)
     taken = _guessed(table) | _given(table, own, path)
+    if "word" not in taken and (kinds := _one_hot_columns(table, taken)):
+        table["one of " + ", ".join(kinds)] = one_hot(table[kinds], path)
+        taken["word"] = table.columns[-1]
     for name, option in (("image_id", "image"), ("word", "label")):
         if name not in taken:
             raise InputError(
@@ -129,6 +137,13 @@ def _yes_or_no(rows: pd.DataFrame, label: str, path: Path) -> pd.DataFrame:
             )
         return rows
     return rows.assign(word=words.map({word: "melanoma" if is_one else "other" for word, is_one in _YES.items()}))
+
+
+def _one_hot_columns(table: pd.DataFrame, taken: dict[str, str]) -> list[str]:
+    """The columns of zeros and ones, if at least two of them are named by diagnoses."""
+    free = [name for name in table.columns if name not in taken.values()]
+    binary = [name for name in free if table[name].isin(["0", "1", "0.0", "1.0"]).all()]
+    return binary if sum(diagnosis(name) is not None for name in binary) >= 2 else []
 
 
 def _plain(name: str) -> str:

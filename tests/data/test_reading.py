@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from dermdistill.data.importing.datasets import import_dataset
-from dermdistill.data.importing.reading import read_table
+from dermdistill.data.reading import read_table
 from dermdistill.errors import InputError
 
 
