@@ -163,9 +163,10 @@ def _class_folders(source: Intake) -> pd.DataFrame:
         found.pass_over(MASKS, path)
     found.images = without_sized_copies([path for path in found.images if path not in masks], found)
     table = class_folders(found, source.own)
-    files = table["file"].map(Path)
-    kept = only_one(files.groupby(table["image_id"]).agg(list).to_dict(), found)
-    return table[files.isin(kept)]
+    groups: dict[str, list[Path]] = {}
+    for name, file in zip(table["image_id"], table["file"], strict=True):
+        groups.setdefault(name, []).append(Path(file))
+    return table[table["file"].isin(list(map(str, only_one(groups, found))))]
 
 
 def _named(table: pd.DataFrame, source: Intake) -> pd.DataFrame:

@@ -94,9 +94,8 @@ def only_one(groups: dict[str, list[Path]], found: Survey) -> set[Path]:
         InputError: an id has several different files.
     """
     chosen = {name: paths if len(paths) == 1 else _choose(paths, found) for name, paths in groups.items()}
-    _refuse(
-        [f"{name}: {' and '.join(map(str, paths))}" for name, paths in chosen.items() if len(paths) > 1], found.root
-    )
+    several = {name: paths for name, paths in chosen.items() if len(paths) > 1}
+    _refuse([f"{name}: {' and '.join(map(str, paths))}" for name, paths in several.items()], found.root)
     return {path for paths in chosen.values() for path in paths}
 
 
