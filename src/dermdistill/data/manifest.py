@@ -89,10 +89,8 @@ def _not_whole(table: pd.DataFrame, name: str, kind: str) -> str | None:
     if not wrong.any():
         return None
     expected = "0 or 1" if name == "melanoma" else "whole numbers"
-    rows = table.loc[wrong, ["image_id", name]].head(5).itertuples(index=False)
-    got = ", ".join(
-        f"{value:g} ({image})" if isinstance(value, float) else f"{value} ({image})" for image, value in rows
-    )
+    rows = table.loc[wrong, ["image_id", name]].head(5).astype({name: str}).itertuples(index=False)
+    got = ", ".join(f"{value.removesuffix('.0')} ({image})" for image, value in rows)
     return f"{name} must be {expected}: {int(wrong.sum())} rows are not, e.g. {got}"
 
 
