@@ -118,6 +118,40 @@ def test_a_smaller_picture_of_something_else_is_no_thumbnail(ham, picture):
         import_dataset(ham)
 
 
+def test_the_largest_of_folders_that_sizes_name(ham, picture):
+    (ham / "images").rename(ham / "images_600x450")
+    (ham / "64x64").mkdir()
+    for number, name in enumerate(ROWS):
+        picture(number).resize((64, 64)).save(ham / "64x64" / f"{name}.jpg")
+    files, result = _imported(ham)
+    assert files == {name: f"images_600x450/{name}.jpg" for name in ROWS}
+    assert len(result.passed_over[THUMBNAILS]) == 2
+
+
+def test_labels_of_regions_are_masks(ham):
+    (ham / "labels").mkdir()
+    for name in ROWS:
+        Image.fromarray((np.indices((96, 96)).sum(0) // 40).astype(np.uint8)).save(ham / "labels" / f"{name}.png")
+    files, result = _imported(ham)
+    assert files == {name: f"images/{name}.jpg" for name in ROWS}
+    assert len(result.passed_over[MASKS]) == 2
+
+
+@pytest.mark.parametrize(("file", "name"), [("img_{}.jpg", "{}"), ("IMG{}-b.jpg", "{}"), ("{}.jpg", "case {}")])
+def test_a_prefix_or_suffix_that_all_names_share(tmp_path, picture, file, name):
+    for number in range(12):
+        picture(number).save(tmp_path / file.format(f"{number:02d}"))
+    ids = {name.format(f"{number:02d}"): "nv" if number else "mel" for number in range(12)}
+    (tmp_path / "HAM10000_metadata.csv").write_text(_table(ids))
+    files, _ = _imported(tmp_path)
+    assert files == {name.format(f"{n:02d}"): file.format(f"{n:02d}") for n in range(12)}
+    for number in range(12):
+        picture(number + 20).save(tmp_path / ("other-" + file.format(f"{number:02d}")))
+    if file != "{}.jpg":
+        with pytest.raises(InputError, match="none of the 12 images"):
+            import_dataset(tmp_path)
+
+
 def test_a_smaller_picture_of_the_same_is_a_thumbnail_in_any_folder(ham, picture):
     (ham / "a").mkdir()
     for number, name in enumerate(ROWS):

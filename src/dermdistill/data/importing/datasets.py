@@ -54,7 +54,7 @@ def detect(folder: str | Path) -> str:
 
 def _require_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}")
+        raise InputError(f"no such folder or table: {folder}")
     return folder
 
 

@@ -1,7 +1,8 @@
 """Which file is which row's image; two different files for one row are an error, not a choice."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,6 +26,8 @@ from dermdistill.files import sha256_file
 
 _ALIKE = 0.9
 """Correlation of two images at 16 pixels from which the smaller one is a thumbnail of the other."""
+_TRIED = 50
+"""From so many names a common prefix and suffix are told."""
 _SIZED_FOLDER = re.compile(
     r"(^|[_\-. ])(\d{1,4}x\d{1,4}|small|tiny|resized|low_?res|downsampled)($|[_\-. ])", re.IGNORECASE
 )
@@ -61,12 +64,13 @@ def match(names: pd.Series, found: Survey) -> pd.Series:
         InputError: a row has several different files.
     """
     finder = _Finder(found)
+    affixed = finder.affixed(names)
     chosen: list[str | None] = []
     used: set[Path] = set()
     disputed: list[str] = []
     called = names.astype("string")
     for name, photograph in zip(called, photographs(called.str.rpartition("/")[2]), strict=True):
-        candidates = finder.candidates(name, photograph) if pd.notna(name) else []
+        candidates = (finder.candidates(name, photograph) or affixed.get(name, [])) if pd.notna(name) else []
         left = _choose(candidates, found)
         used.update(candidates)
         if len(left) > 1:
@@ -84,7 +88,9 @@ def without_file(names: pd.Series, found: Survey) -> list[str]:
     finder = _Finder(found)
     called = names.astype("string")
     shown = photographs(called.str.rpartition("/")[2])
-    return [name for name, photograph in zip(called, shown, strict=True) if not finder.candidates(name, photograph)]
+    affixed = finder.affixed(names)
+    pairs = zip(called, shown, strict=True)
+    return [name for name, shows in pairs if not finder.candidates(name, shows) and name not in affixed]
 
 
 def only_one(groups: dict[str, list[Path]], found: Survey) -> set[Path]:
@@ -157,6 +163,20 @@ class _Finder:
             paths = self._in_folder(paths, given)
         return paths
 
+    def affixed(self, names: pd.Series) -> dict[str, list[Path]]:
+        """The files of names, if none is found as it stands and all files have one more prefix and suffix, or fewer."""
+        stems = {str(name): without_suffix(PurePosixPath(str(name).replace("\\", "/")).name) for name in names.dropna()}
+        if not stems or any(stem.lower() in self.by_lower for stem in stems.values()):
+            return {}
+        longer, shorter = _affixes(list(stems.values()), self.by_stem), _affixes(list(self.by_stem), stems.values())
+        if longer:
+            made = {name: f"{longer[0]}{stem}{longer[1]}" for name, stem in stems.items()}
+        elif shorter:
+            made = {name: stem.removeprefix(shorter[0]).removesuffix(shorter[1]) for name, stem in stems.items()}
+        else:
+            return {}
+        return {name: self.by_stem[stem] for name, stem in made.items() if stem in self.by_stem}
+
     def _in_folder(self, paths: list[Path], given: PurePosixPath) -> list[Path]:
         """Of several files those that share most of the folders that the name gives."""
         wanted = [part.lower() for part in given.parts[-2::-1]]
@@ -168,6 +188,26 @@ class _Finder:
 
         most = max(map(shared, paths), default=0)
         return [path for path in paths if shared(path) == most]
+
+
+def _affixes(names: Collection[str], longer: Collection[str]) -> tuple[str, str] | None:
+    """The prefix and suffix that make nearly all longer names out of the others; None if there is no one such pair."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    tried = list(names)[:_TRIED]
+    for name in tried:
+        for other in longer:
+            prefix, found, suffix = other.partition(name)
+            whole = not (prefix and _kind(prefix[-1]) == _kind(name[0])) and not (
+                suffix and _kind(suffix[0]) == _kind(name[-1])
+            )
+            if found and whole and (prefix or suffix):
+                pairs[prefix, suffix] += 1
+    fitting = [pair for pair, count in pairs.items() if count >= 0.9 * len(tried)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _kind(letter: str) -> int:
+    return 2 * letter.isdigit() + letter.isalpha()
 
 
 def _choose(paths: list[Path], found: Survey) -> list[Path]:
@@ -198,15 +238,16 @@ def _once(paths: list[Path], found: Survey) -> list[Path]:
 
 
 def _without_thumbnails(paths: list[Path], found: Survey) -> list[Path]:
-    """Without those that are at most half as large as the largest, and in a folder so named or alike in content."""
+    """Without smaller ones than the largest, for which two of these speak: half the size, folder's name, content."""
     sides = {path: side for path in paths if (side := _side(path))}
     if not sides:
         return paths
     largest = max(sides, key=lambda path: sides[path])
     left = []
     for path in paths:
-        small = path in sides and 2 * sides[path] <= sides[largest]
-        if small and (_is_sized(path, found.root) or _correlation(path, largest) >= _ALIKE):
+        smaller = path in sides and sides[path] < sides[largest]
+        signs = smaller and [2 * sides[path] <= sides[largest], _is_sized(path, found.root)]
+        if signs and (all(signs) or (any(signs) and _correlation(path, largest) >= _ALIKE)):
             found.pass_over(THUMBNAILS, path)
         else:
             left.append(path)

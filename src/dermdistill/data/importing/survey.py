@@ -46,6 +46,8 @@ _THUMBNAIL_FOLDER = re.compile(r"(^|[_\-. ])(thumb(nail)?s?|previews?|icons?)($|
 _THUMBNAIL_NAME = re.compile(r"[_\-. ]thumb(nail)?$", re.IGNORECASE)
 _TWO_VALUED = 0.99
 """Share of a grey image's pixels at its two ends from which it is a mask."""
+_FEW_COLOURS = 8
+"""At most so many colours are labels of regions, not a photograph."""
 _LINK_LENGTH = 255
 """Longest path, in bytes, that a link is thought to hold."""
 _LOOKED_AT = 256
@@ -75,7 +77,7 @@ class Survey:
         found += [
             f"{len(paths)} {reason}, e.g. {Path(paths[0]).name}"
             for reason, paths in self.passed_over.items()
-            if reason != LITTER
+            if reason not in (LITTER, UNUSED)
         ]
         return "; ".join(found) or "no images"
 
@@ -190,7 +192,7 @@ def opened(path: Path) -> Image.Image:
 
 
 def is_mask(path: Path, *, coloured: bool = False) -> bool:
-    """Whether a file's pixels are those of a mask: 1-bit, or grey with nearly all values at two ends.
+    """Whether a file's pixels are those of a mask: 1-bit, of a few colours, or grey with nearly all values at two ends.
 
     Args:
         path: an image; one that cannot be read is no mask.
@@ -206,6 +208,9 @@ def is_mask(path: Path, *, coloured: bool = False) -> bool:
             pixels = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"), np.int16)
     except Exception:  # a damaged file is told where it is decoded
         return False
+    colours = len(np.unique(pixels.reshape(-1, 3), axis=0))
+    if 1 < colours <= _FEW_COLOURS:
+        return True
     low, high = int(pixels.min()), int(pixels.max())
     if high - low < 64 or int(np.ptp(pixels, axis=2).max()) > 16:
         return False
