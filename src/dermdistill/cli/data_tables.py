@@ -24,7 +24,7 @@ def import_(
     drop_unknown: Annotated[bool, typer.Option("--drop-unknown", help="Leave out unknown diagnoses.")] = False,
     extracted: Annotated[Path | None, typer.Option(help="Where images out of arrays are written.")] = None,
     image_type: Annotated[
-        list[str] | None, typer.Option(help="Types to take where a set mixes them, or 'all'. [default: dermoscopic]")
+        list[str] | None, typer.Option(help="Types to take where a set mixes them, or 'all'; by default dermoscopic.")
     ] = None,
     image_column: _Columns = None,
     label_column: _Columns = None,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
 from dermdistill.networks.registry import BUDGET
@@ -80,8 +81,13 @@ def publish(work: Work, recipe_path: Path, out: Path, banks: Sequence[str] = (),
         small = {"model.safetensors"} if weights and run.header()["parameters"] <= BUDGET else set()
         keep_only(run.folder, out / "runs" / name, kept | small)
     if (work.shipped.bank / "bank.json").exists():
-        bank = read_json(work.shipped.bank / "bank.json")
-        write_json(out / "bank.json", {**bank, "images": len(bank["images"]), "shards": len(bank["shards"])})
+        bank = Bank.open(work.shipped.bank)
+        teachers = [
+            {**teacher.model_dump(mode="json", exclude={"checksums"}), "views": teacher.views}
+            for teacher in bank.teachers
+        ]
+        whole = {**bank.identity.model_dump(mode="json"), "images": len(bank.images), "teachers": teachers}
+        write_json(out / "bank.json", whole)
     for name in banks:
         shutil.copytree(work.of(name).bank, out / "banks" / name)
     splits = read_json(work.splits)
