@@ -10,7 +10,7 @@ from dermdistill.errors import InputError
 app = typer.Typer()
 
 
-_Columns = Annotated[str | None, typer.Option(help="Column of an own table; guessed where its name is common.")]
+_Column = Annotated[str | None, typer.Option(help="This column of an own table; guessed if its name is common.")]
 
 
 @app.command("import")
@@ -26,10 +26,10 @@ def import_(
     image_type: Annotated[
         list[str] | None, typer.Option(help="Types to take where a set mixes them, or 'all'; by default dermoscopic.")
     ] = None,
-    image_column: _Columns = None,
-    label_column: _Columns = None,
-    patient_column: _Columns = None,
-    lesion_column: _Columns = None,
+    image_column: _Column = None,
+    label_column: _Column = None,
+    patient_column: _Column = None,
+    lesion_column: _Column = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, by default beside the table.")] = None,
     melanoma_label: Annotated[list[str] | None, typer.Option(help="A label that means melanoma.")] = None,
     drop_label: Annotated[list[str] | None, typer.Option(help="A label whose images are left out.")] = None,

@@ -73,7 +73,9 @@ def test_a_column_melanoma_answers_yes_or_no(photos):
     (photos / "t.csv").write_text("image,target,patient\na,1,P\nb,0,P\n")
     with pytest.raises(InputError, match=r"'1' \(1\), '0' \(1\).*--melanoma-label"):
         import_dataset(photos / "t.csv")
-    assert import_dataset(photos / "t.csv", own=Own(melanoma_labels=("1",))).manifest["melanoma"].tolist() == [1, 0]
+    for label in ("1", "1.0"):
+        taken = import_dataset(photos / "t.csv", own=Own(melanoma_labels=(label,))).manifest
+        assert taken["melanoma"].tolist() == [1, 0]
 
 
 def test_columns_that_are_not_there_are_asked_for(photos):
@@ -87,6 +89,15 @@ def test_columns_that_are_not_there_are_asked_for(photos):
 def test_a_table_without_patients_is_noted(photos):
     (photos / "t.csv").write_text("image,label\na,mel\nb,nv\n")
     assert any("no column of patients or lesions" in note for note in import_dataset(photos / "t.csv").notes)
+
+
+def test_types_of_images_in_a_table(photos):
+    (photos / "t.csv").write_text(
+        "image,label,patient,modality\na,mel,P,Dermatoscopy\nb,nv,P,dermoscopic\nc,nv,P,clinical\n"
+    )
+    result = import_dataset(photos / "t.csv")
+    assert result.manifest["image_id"].tolist() == ["a", "b"]
+    assert result.dropped == {"image type 'clinical'": 1}
 
 
 def test_images_that_a_table_lacks_or_a_folder_lacks(photos):

@@ -20,7 +20,8 @@ def of_types(table: pd.DataFrame, layout: str, wanted: Sequence[str], source: In
     mixed = layout == "table" or (layout in layouts.TABLES and layouts.TABLES[layout].mixed)
     if not mixed or "image_type" not in table.columns or "all" in wanted:
         return table
-    kinds = table["image_type"].astype("string").str.lower().fillna(DERMOSCOPIC).replace("dermoscopy", DERMOSCOPIC)
+    kinds = table["image_type"].astype("string").str.lower().fillna(DERMOSCOPIC)
+    kinds = kinds.str.replace(r"^dermat?oscop\w*", DERMOSCOPIC, regex=True)
     taken = kinds.str.startswith(tuple(word.strip().lower() for word in wanted)).to_numpy(bool)
     counts = table.loc[~taken, "image_type"].value_counts()
     if not taken.any():
@@ -37,7 +38,7 @@ def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
     if "word" not in table.columns:
         return table.assign(diagnosis=None)
     if source.own.drop_labels:
-        left_out = table["word"].isin(source.own.drop_labels)
+        left_out = table["word"].fillna("").map(lambda word: _is_among(word, source.own.drop_labels)).astype(bool)
         source.dropped |= {f"label '{word}'": int(n) for word, n in table.loc[left_out, "word"].value_counts().items()}
         table = table[~left_out]
     meant = {word: _meaning(word, source.own) for word in table["word"].dropna().unique()}
@@ -57,9 +58,14 @@ def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
     return table
 
 
+def _is_among(word: str, labels: Sequence[str]) -> bool:
+    """Whether a word is one of the labels, whatever its case; 1.0 is 1."""
+    return word.lower().removesuffix(".0") in [label.strip().lower().removesuffix(".0") for label in labels]
+
+
 def _meaning(word: str, own: Own) -> str | None:
     """The class of a label; where labels are said to mean melanoma, those that no table knows are none."""
-    if word in own.melanoma_labels:
+    if _is_among(word, own.melanoma_labels):
         return MELANOMA
     meaning = sources.diagnosis(word)
     if meaning or not own.melanoma_labels or sources.is_undecided(word):
