@@ -3,7 +3,7 @@
 import pytest
 
 from dermdistill.classes import CLASSES
-from dermdistill.data.fetch.transfer import COLLECTIONS
+from dermdistill.data.fetch.download import COLLECTIONS
 from dermdistill.data.importing.datasets import LAYOUTS
 from dermdistill.data.sources import DIAGNOSES, OTHER, SITES, SOURCES, diagnosis, site
 

@@ -33,10 +33,9 @@ def fetch(
     if name is None:
         raise InputError("name a data set; `dermdistill data fetch --list` shows them")
     from dermdistill.data.fetch import download
-    from dermdistill.data.fetch.transfer import ISIC_API
 
     folder = out or Path("data") / name.replace(":", "-")
-    result = download.fetch(name, folder, api_url=api_url or ISIC_API, limit=limit, size=size)
+    result = download.fetch(name, folder, api_url=api_url or download.ISIC_API, limit=limit, size=size)
     there = result.present + result.downloaded
     counts = f"{result.downloaded} downloaded, {result.present} before"
     typer.echo(f"{folder}: {there} of {result.expected} there ({counts})")
@@ -55,7 +54,7 @@ def fetch(
 
 
 def _list() -> None:
-    from dermdistill.data.fetch.transfer import COLLECTIONS, ISIC_PREFIX
+    from dermdistill.data.fetch.download import COLLECTIONS, ISIC_PREFIX
     from dermdistill.data.sources import SOURCES
 
     for name, collections in COLLECTIONS.items():

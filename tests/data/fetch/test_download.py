@@ -22,8 +22,7 @@ from typer.testing import CliRunner
 from dermdistill.cli import app
 from dermdistill.data.fetch import download
 from dermdistill.data.fetch import isic as download_isic
-from dermdistill.data.fetch.download import fetch
-from dermdistill.data.fetch.transfer import COLLECTIONS, Fetched, FetchError
+from dermdistill.data.fetch.download import COLLECTIONS, Fetched, FetchError, fetch
 from dermdistill.data.importing.datasets import import_dataset
 from dermdistill.errors import InputError
 
@@ -465,7 +464,7 @@ def test_dermamnist_sizes(tmp_path: Path):
         fetch("dermamnist", tmp_path, size=64)
 
 
-@pytest.mark.parametrize("name", ["isic", "medmnist", "transfer"])
+@pytest.mark.parametrize("name", ["isic", "medmnist", "publisher"])
 def test_sources_do_not_import_what_chooses_among_them(name):
     """Each source stands by itself: no cycle."""
     code = f"import sys, dermdistill.data.fetch.{name}; sys.exit('dermdistill.data.fetch.download' in sys.modules)"

@@ -1,12 +1,12 @@
-"""Public data sets from where they are published."""
+"""Public data sets from where they are published: the one door to the ISIC archive and to DermaMNIST."""
 
 import re
 from pathlib import Path
 
-from dermdistill.data.fetch.isic import Archive
-from dermdistill.data.fetch.medmnist import fetch_dermamnist
-from dermdistill.data.fetch.transfer import COLLECTIONS, ISIC_API, ISIC_PREFIX, NAMES, RETRIES, Fetched
+from dermdistill.data.fetch.publisher import COLLECTIONS, ISIC_API, ISIC_PREFIX, NAMES, RETRIES, Fetched, FetchError
 from dermdistill.errors import InputError
+
+__all__ = ["COLLECTIONS", "ISIC_API", "ISIC_PREFIX", "NAMES", "FetchError", "Fetched", "fetch"]
 
 
 def fetch(
@@ -40,7 +40,11 @@ def fetch(
         raise InputError(f"limit must be at least 1, got {limit}")
     folder = Path(folder)
     if name == "dermamnist":
+        from dermdistill.data.fetch.medmnist import fetch_dermamnist
+
         return fetch_dermamnist(folder, size)
     if name not in COLLECTIONS and not re.fullmatch(re.escape(ISIC_PREFIX) + r"\d+", name):
         raise InputError(f"unknown data set '{name}'; known are {', '.join(NAMES)} and {ISIC_PREFIX}NUMBER")
+    from dermdistill.data.fetch.isic import Archive
+
     return Archive(api_url, retries).fetch(name, folder, limit)

@@ -1,4 +1,4 @@
-"""What the sources of public data sets share: their names, what a download brought, and errors told in words."""
+"""What the publishers of data sets have in common: names, what a download brought, errors in words."""
 
 import csv
 import io
