@@ -24,7 +24,7 @@ TEST = "test"
 Fold = Annotated[int, Field(strict=True, ge=0)] | Literal["test"]
 
 
-class SplitsHeader(Strict):
+class SplitsFile(Strict):
     """The file of frozen splits."""
 
     format: Literal["dermdistill-splits/1"] = "dermdistill-splits/1"
@@ -37,7 +37,7 @@ class SplitsHeader(Strict):
     """The hash of everything else."""
 
 
-FORMAT: str = SplitsHeader.model_fields["format"].default
+FORMAT: str = SplitsFile.model_fields["format"].default
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def read_splits(path: str | Path, manifest: pd.DataFrame | None = None, *, strad
         IntegrityError: it is no file of splits, was changed after it was frozen, or belongs to another manifest, or to
             one whose near duplicates were not yet known.
     """
-    header = load_header(path, SplitsHeader)
+    header = load_header(path, SplitsFile)
     splits, frozen = Splits(header.manifest_sha256, header.rule, header.folds), header.sha256
     if splits.sha256 != frozen:
         raise IntegrityError(f"{path} was changed after it was frozen: its hash is {splits.sha256}, not {frozen}")
