@@ -72,6 +72,13 @@ def test_dropping_unknown_words_may_not_leave_no_melanoma(folders):
     assert any("holds no melanoma" in note for note in result.notes)
 
 
+def test_nothing_is_left_after_dropping(folders):
+    with pytest.raises(InputError, match="no image is left; left out were: unknown diagnosis 'unknown'"):
+        import_dataset(folders("unknown"), "folders", drop_unknown=True)
+    with pytest.raises(InputError, match="no image is left; left out were: label 'nevus'"):
+        import_dataset(folders("nevus"), own=Own(drop_labels=("nevus", "unknown")))
+
+
 def test_a_set_without_a_melanoma_is_named(case, import_command):
     run, _ = import_command(case("no_melanoma") / "mine")
     assert run.exit_code == 0

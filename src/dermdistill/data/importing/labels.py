@@ -1,5 +1,6 @@
 """What a data set's words for image types and diagnoses mean, and which rows they leave out."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,7 +23,8 @@ def of_types(table: pd.DataFrame, layout: str, wanted: Sequence[str], source: In
         return table
     kinds = table["image_type"].astype("string").str.lower().fillna(DERMOSCOPIC)
     kinds = kinds.str.replace(r"^dermat?oscop\w*", DERMOSCOPIC, regex=True)
-    taken = kinds.str.startswith(tuple(word.strip().lower() for word in wanted)).to_numpy(bool)
+    asked = tuple(re.sub(r"^dermat?oscop\w*", DERMOSCOPIC, word.strip().lower()) for word in wanted)
+    taken = kinds.str.startswith(asked).to_numpy(bool)
     counts = table.loc[~taken, "image_type"].value_counts()
     if not taken.any():
         there = ", ".join(f"'{kind}' ({count})" for kind, count in counts.items())
@@ -35,6 +37,16 @@ def of_types(table: pd.DataFrame, layout: str, wanted: Sequence[str], source: In
 
 
 def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
+    """Give each row its class (`diagnosis`, NA if none of the seven) and whether it is a melanoma.
+
+    Args:
+        table: rows with the source's `word` each; without that column they know melanoma already.
+        drop: leave out rows whose word is not known.
+        source: the data set, which says which words are its own and counts what is left out.
+
+    Raises:
+        InputError: words are not known, or may not be dropped, or no row is left.
+    """
     if "word" not in table.columns:
         return table.assign(diagnosis=None)
     if source.own.drop_labels:
@@ -52,6 +64,8 @@ def diagnosed(table: pd.DataFrame, drop: bool, source: Intake) -> pd.DataFrame:
         words = Counter(table.loc[unknown, "word"].fillna("(empty)"))
         _require_harmless(words, bool((found == MELANOMA).any()), drop, table, source)
         source.dropped |= {f"unknown diagnosis '{word}'": count for word, count in words.items()}
+    if unknown.all():
+        raise InputError(f"{source.folder}: no image is left; left out were: {', '.join(source.dropped) or 'none'}")
     table, found = table[~unknown].copy(), found[~unknown]
     table["melanoma"] = (found == MELANOMA).astype("int8")
     table["diagnosis"] = found.mask(found == sources.OTHER, pd.NA).astype("string")
