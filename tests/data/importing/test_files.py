@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from dermdistill.data.importing.datasets import import_dataset
 from dermdistill.data.importing.survey import COPIES, LITTER, MASKS, THUMBNAILS, UNUSED, is_mask, survey
 from dermdistill.errors import InputError
+from dermdistill.images.formats import AVIF, HEIC, is_installed
 
 ROWS = {"ISIC_0000001": "mel", "ISIC_0000002": "nv"}
 
@@ -181,10 +182,15 @@ def test_litter_is_passed_over_and_counted(ham):
 
 
 def test_other_formats_in_a_folder_are_named_and_counted(case, import_command):
-    run, _ = import_command(case("folder_skips") / "classes")
+    run, out = import_command(case("folder_skips") / "classes")
     assert run.exit_code == 0, run.output
-    for told in ("1 GIF files (.gif)", "1 AVIF files (.avif)", "1 HEIC files (.heic)", "1 system files"):
+    for told in ("1 GIF files (.gif)", "1 system files"):
         assert f"passed over {told}" in run.output
+    aside = out.with_name("m.set_aside.csv")
+    told = run.output + out.read_text() + (aside.read_text() if aside.exists() else "")
+    for kind, file in ((AVIF, "c.avif"), (HEIC, "d.heic")):  # read, set aside or passed over: never without a word
+        assert is_installed(kind) or f"passed over 1 {kind.name} files" in run.output
+        assert f"melanoma/{file}" in told or f"melanoma_{file[0]}" in told
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from PIL import Image
 from rich.progress import Progress
 
 from dermdistill.classes import CLASSES
-from dermdistill.data.importing.survey import is_litter
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, write_bytes
+from dermdistill.images.walk import is_litter
 
 
 def read_quadruple(folder: Path, extracted: Path) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from dermdistill.data.importing import named, tables
 from dermdistill.data.importing.intake import Intake
-from dermdistill.data.importing.survey import is_litter
 from dermdistill.data.reading import read_table
 from dermdistill.errors import InputError
+from dermdistill.images.walk import is_litter
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from PIL import Image
 from dermdistill.data.ids import photographs
 from dermdistill.data.importing.survey import (
     COPIES,
-    IMAGE_SUFFIXES,
     MASKS,
     OTHER_FORMATS,
     THUMBNAILS,
@@ -23,6 +22,7 @@ from dermdistill.data.importing.survey import (
 )
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
+from dermdistill.images.formats import IMAGE_SUFFIXES
 
 _ALIKE = 0.9
 """Correlation of two images at 16 pixels from which the smaller one is a thumbnail of the other."""
@@ -36,7 +36,7 @@ _SIZED_FOLDER = re.compile(
 def without_suffix(name: str) -> str:
     """A name without the extension of an image, whatever its case and whether the format is read."""
     stem, dot, suffix = name.rpartition(".")
-    known = f".{suffix.lower()}" in (*IMAGE_SUFFIXES, *OTHER_FORMATS)
+    known = f".{suffix.lower()}" in IMAGE_SUFFIXES | OTHER_FORMATS.keys()
     return stem if dot and stem and known else name
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermdistill.data.importing.survey import Survey, is_litter
+from dermdistill.data.importing.survey import Survey
 from dermdistill.data.importing.tables import KEPT, one_hot
 from dermdistill.data.reading import TABLE_SUFFIXES, read_table
 from dermdistill.data.sources import diagnosis
 from dermdistill.errors import InputError
+from dermdistill.images.walk import is_litter
 
 GUESSES: dict[str, tuple[str, ...]] = {
     "image_id": (

@@ -5,22 +5,22 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from dermdistill.errors import InputError
-from dermdistill.images.preprocess import MAX_PIXELS
+from dermdistill.images.decode import MAX_PIXELS
+from dermdistill.images.formats import FORMATS, GIF, ImageFormat, format_of_suffix, is_installed
+from dermdistill.images.walk import is_litter
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Files that are taken for images."""
 HDF5_SUFFIXES = (".hdf5", ".h5", ".hdf")
 OTHER_FORMATS = {
-    ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000",
-    ".jxl": "JPEG XL", ".gif": "GIF", ".dcm": "DICOM", ".dicom": "DICOM", ".dng": "raw", ".cr2": "raw", ".cr3": "raw",
-    ".nef": "raw", ".arw": "raw", ".svg": "SVG", ".pdf": "PDF", ".zip": "zip", ".tar": "tar", ".gz": "gzip",
-    ".7z": "7z", ".rar": "rar", ".npy": "NumPy", ".npz": "NumPy", **dict.fromkeys(HDF5_SUFFIXES, "HDF5"),
+    ".dcm": "DICOM", ".dicom": "DICOM", ".jxl": "JPEG XL", ".dng": "raw", ".cr2": "raw", ".cr3": "raw", ".nef": "raw",
+    ".arw": "raw", ".svg": "SVG", ".pdf": "PDF", ".zip": "zip", ".tar": "tar", ".gz": "gzip", ".7z": "7z",
+    ".rar": "rar", ".npy": "NumPy", ".npz": "NumPy", **dict.fromkeys(HDF5_SUFFIXES, "HDF5"),
 }  # fmt: skip
 """Files that may hold images, but are not read from a folder; they are named."""
 
@@ -30,9 +30,6 @@ THUMBNAILS = "thumbnails"
 COPIES = "further copies of the same file"
 UNUSED = "images that no row of the tables uses"
 
-_LITTER_FOLDERS = {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db",
-                   "system volume information"}  # fmt: skip
-_LITTER_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
 _MASK_NAME = re.compile(
     r"[_\-. ](segmentations?|seg|masks?|superpixels?|binary|gt|attribute_[a-z_]+|roi|r\d+_label\d+)$", re.IGNORECASE
 )
@@ -52,8 +49,6 @@ _LINK_LENGTH = 255
 """Longest path, in bytes, that a link is thought to hold."""
 _LOOKED_AT = 256
 """Side to which masks are sampled."""
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-"""Formats that are opened, whatever the file's name; others, such as EPS, would start other programs."""
 
 
 @dataclass
@@ -82,9 +77,20 @@ class Survey:
         return "; ".join(found) or "no images"
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is an operating system's or a file server's, not the user's."""
-    return name.startswith(".") or name.lower() in _LITTER_FOLDERS | _LITTER_FILES
+@cache
+def read_formats() -> tuple[ImageFormat, ...]:
+    """The formats that are taken from folders: those that this installation reads, but for GIF with its few colours."""
+    return tuple(kind for kind in FORMATS if kind is not GIF and is_installed(kind))
+
+
+def _not_taken(suffix: str) -> str | None:
+    """What a file that may hold an image is, if it is not taken for one."""
+    kind = format_of_suffix(suffix)
+    if kind is None:
+        return f"{OTHER_FORMATS[suffix]} files ({suffix})" if suffix in OTHER_FORMATS else None
+    if kind in read_formats():
+        return None
+    return f"{kind.name} files ({suffix})" + ("" if is_installed(kind) else f", which need {kind.remedy}")
 
 
 def survey(root: Path) -> Survey:
@@ -98,9 +104,9 @@ def survey(root: Path) -> Survey:
         suffix = path.suffix.lower()
         if suffix in HDF5_SUFFIXES:
             found.hdf5.append(path)
-        if suffix in OTHER_FORMATS:
-            found.pass_over(f"{OTHER_FORMATS[suffix]} files ({suffix})", path)
-        elif suffix in IMAGE_SUFFIXES:
+        if reason := _not_taken(suffix):
+            found.pass_over(reason, path)
+        elif format_of_suffix(suffix):
             found.images.append(path)
     return _without_named(found)
 
@@ -184,7 +190,7 @@ def opened(path: Path) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(path, formats=_FORMATS)
+        image = Image.open(path, formats=[kind.pillow for kind in read_formats()])
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise OSError(f"{path} has more than {MAX_PIXELS} pixels")

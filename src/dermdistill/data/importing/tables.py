@@ -12,10 +12,10 @@ import pandas as pd
 
 from dermdistill.classes import MELANOMA
 from dermdistill.data.importing.matching import without_suffix
-from dermdistill.data.importing.survey import is_litter
 from dermdistill.data.reading import TABLE_SUFFIXES, numbers, read_table
 from dermdistill.data.sources import diagnosis
 from dermdistill.errors import InputError
+from dermdistill.images.walk import is_litter
 
 RENAMED = {
     "image": "image_id",
