@@ -54,7 +54,7 @@ def test_a_bomb_is_set_aside_and_not_decoded(tmp_path, picture, manifest_of, mon
     picture(0).save(tmp_path / "good.png")
     Image.new("L", (200, 200)).save(tmp_path / "bomb.png")
     manifest = manifest_of([tmp_path / "bomb.png", tmp_path / "good.png"])
-    monkeypatch.setattr("dermdistill.images.preprocess.MAX_PIXELS", 20_000)
+    monkeypatch.setattr("dermdistill.images.decode.MAX_PIXELS", 20_000)
     report = check_manifest(manifest)
     assert report.set_aside[["image_id", "reason"]].to_numpy().tolist() == [["bomb", "bomb"]]
     assert report.manifest["image_id"].tolist() == ["good"]
