@@ -17,6 +17,7 @@ from dermdistill.cli.stdout import abandon_stdout, printing
 from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
 
 EXTRA_OF = {
+    "h5py": "fetch",
     "imagehash": "data",
     "isic_cli": "fetch",
     "jinja2": "eval",
@@ -25,6 +26,7 @@ EXTRA_OF = {
     "medmnist": "fetch",
     "onnx": "export",
     "onnxscript": "export",
+    "openpyxl": "data",
     "pandas": "data",
     "pillow_heif": "heic",
     "psutil": "train",
