@@ -3,10 +3,10 @@
 
 VENV := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types wheel check bench clean
+.PHONY: help setup demo test lint format types wheel check artifacts docs schemas bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.synced ## Make or update .venv (the other targets do it by themselves)
 
@@ -37,9 +37,18 @@ wheel: setup ## Build the wheel into dist/
 check: ## All that continuous integration checks
 	@.ci/run
 
+artifacts: setup ## Pack a finished run's weights and soft labels for a release: make artifacts RECIPE=release
+	$(VENV)/python -m dermdistill.publish.artifacts recipes/$(RECIPE).toml --work work/$(RECIPE) --out dist/artifacts
+
+docs: setup ## Build the documentation into site/; it reads offline
+	$(VENV)/mkdocs build --strict
+
+schemas: setup ## Write docs/schemas/ from the pydantic models
+	$(VENV)/python -m dermdistill.publish.schemas
+
 bench: setup ## Run the benchmarks; each prints its figure
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || exit 1; done
 
 clean: ## Remove what was built (not .venv, not work/)
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,24 @@
+"""Where the repository is that results are published into."""
+
+import argparse
+from pathlib import Path
+
+from dermdistill.errors import InputError
+
+
+def find_root(given: Path | None = None) -> Path:
+    """The root of the repository: the folder given, else the current folder or the nearest above it.
+
+    Raises:
+        InputError: it is no checkout of dermdistill.
+    """
+    start = (given or Path.cwd()).resolve()
+    for folder in [start] if given else [start, *start.parents]:
+        if (folder / "pyproject.toml").is_file() and (folder / "src" / "dermdistill").is_dir():
+            return folder
+    raise InputError(f"{start} is not in a checkout of dermdistill; change into one, or give it with --root")
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--root`."""
+    parser.add_argument("--root", type=Path, help="the repository, by default the one of the current folder")
