@@ -13,9 +13,7 @@ app = typer.Typer()
 @app.command()
 def fetch_artifacts(
     names: Annotated[list[str] | None, typer.Argument(help="Artefacts; by default all.")] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="URL|FOLDER", help="Where the archives are.")
-    ] = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="URL|FOLDER", help="Where the archives are.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the work folders.")] = Path("work"),
     index: Annotated[Path | None, typer.Option(help="Another index than the package's own.")] = None,
     list_only: Annotated[bool, typer.Option("--list", help="Show what there is and stop.")] = False,

@@ -25,7 +25,6 @@ from dermdistill.errors import DermdistillError, InputError, IntegrityError
 from dermdistill.files import atomic_path, read_json, sha256_file, write_json
 from dermdistill.specs import Name, Strict, parse
 
-FORMAT = "dermdistill-artifacts/1"
 INDEX = "artifacts.json"
 KEPT = frozenset({"run.json", "metrics.jsonl", "predictions.parquet", "model.safetensors"})
 """The files of a run that its archive holds; weights only of networks within the budget."""
@@ -48,7 +47,7 @@ class Artifact(Strict):
 class ArtifactIndex(Strict):
     """results/artifacts.json."""
 
-    format: Literal["dermdistill-artifacts/1"] = FORMAT
+    format: Literal["dermdistill-artifacts/1"] = "dermdistill-artifacts/1"
     artifacts: tuple[Artifact, ...] = ()
 
     def find(self, names: Iterable[str]) -> list[Artifact]:

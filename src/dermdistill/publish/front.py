@@ -1,0 +1,172 @@
+"""The README's table of results and its chart.
+
+    python -m dermdistill.publish.front
+
+Reads results/release/report.json, results/comparison/report.json and results/external/external.json, and writes the
+table in README.md and docs/images/results.svg. The external tests appear only if they belong to the shipped graph.
+"""
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dermdistill.errors import DermdistillError, InputError
+from dermdistill.files import read_json, sha256_file, write_text
+from dermdistill.publish.external import NOT_YET, read_external, scored
+from dermdistill.publish.repository import add_root, find_root
+
+HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
+CHART = Path("docs") / "images" / "results.svg"
+_COLOURS = {"student": "#0b5cad", "teacher": "#b45309", "other": "#64748b"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the shipped student, and its teachers where they were judged too.
+
+    Attributes:
+        auroc: value, and both ends of its 95 % interval.
+        rates: sensitivity and specificity at the default threshold; None where it has no meaning.
+    """
+
+    label: str
+    images: int
+    melanomas: int
+    auroc: tuple[float, float, float]
+    teachers: tuple[float, float, float] | None = None
+    rates: tuple[float, float] | None = None
+
+
+def shipped_bundle(root: Path) -> Path:
+    """The folder of the bundle that ships."""
+    weights = root / "src" / "dermdistill" / "weights"
+    return weights / (weights / "DEFAULT").read_text(encoding="utf-8").strip()
+
+
+def rows(root: Path) -> list[Row]:
+    """The shipped student out of fold, within collections, and on the external tests of its graph."""
+    bundle = shipped_bundle(root)
+    header = read_json(bundle / "bundle.json")
+    report = read_json(root / "results" / "release" / "report.json")
+    name, ensemble, data, within = header["name"], report["baseline"], report["data"], report["within"]
+    own, teachers = report["models"][name], report["models"][ensemble]
+    at_default = own["realised"][header["default_threshold"]]
+    made = [
+        Row(
+            "HAM10000 and ISIC 2017, out of fold", data["n"], data["positives"], _figure(own["metrics"]["auroc"]),
+            _figure(teachers["metrics"]["auroc"]),
+            (at_default["sensitivity"]["value"], at_default["specificity"]["value"]),
+        ),
+        Row(
+            f"the same, within {within['collections']} collections", data["n"], data["positives"],
+            _figure(within["models"][name]["auroc"]), _figure(within["models"][ensemble]["auroc"]),
+        ),
+    ]  # fmt: skip
+    external = read_external(root / "results" / "external" / "external.json")
+    if known := scored(external, sha256_file(bundle / "model.onnx")):
+        for test in known.tests:
+            made.append(Row(test.name, test.images, test.melanomas, (test.auroc, test.low, test.high),
+                            rates=(test.sensitivity, test.specificity)))  # fmt: skip
+    return made
+
+
+def _figure(metric: dict[str, Any]) -> tuple[float, float, float]:
+    return metric["value"], metric["low"], metric["high"]
+
+
+def table(shown: list[Row]) -> str:
+    """The table as Markdown, with a row that says so if there are no external tests."""
+    lines = [HEAD, "|---|---|---|---|---|---|"]
+    for row in shown:
+        rates = ("", "") if row.rates is None else tuple(f"{rate:.3f}" for rate in row.rates)
+        lines.append(
+            f"| {row.label} | {row.images:,} ({row.melanomas}) | {_interval(row.auroc)} | {_interval(row.teachers)} "
+            f"| {rates[0]} | {rates[1]} |"
+        )
+    if len(shown) == 2:
+        lines.append(f"| {NOT_YET} | | | | | |")
+    return "\n".join(lines)
+
+
+def _interval(figure: tuple[float, float, float] | None) -> str:
+    return "" if figure is None else f"{figure[0]:.3f} [{figure[1]:.3f}, {figure[2]:.3f}]"
+
+
+def chart(shown: list[Row], comparison: dict[str, Any]) -> str:
+    """The table's AUROCs, and the networks of the comparison against their size, as SVG."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "font.size": 9}):
+        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_tests(left, shown)
+        _draw_networks(right, comparison)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="white")
+    return text.getvalue()
+
+
+def _draw_tests(axes: Any, shown: list[Row]) -> None:
+    for place, row in enumerate(shown):
+        _interval_bar(axes, row.auroc, place, "student")
+        if row.teachers is not None:
+            _interval_bar(axes, row.teachers, place + 0.25, "teacher")
+    axes.set_yticks(range(len(shown)), [row.label.split(",")[0] if row.rates else row.label for row in shown])
+    axes.invert_yaxis()
+    axes.set(xlabel="melanoma AUROC, 95 % interval", title="Shipped student (blue), its teachers (brown)")
+    axes.grid(axis="x", color="#e2e8f0")
+
+
+def _interval_bar(axes: Any, figure: tuple[float, float, float], place: float, kind: str) -> None:
+    value, low, high = figure
+    axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
+
+
+def _draw_networks(axes: Any, comparison: dict[str, Any]) -> None:
+    models = {name: model for name, model in comparison["models"].items() if name[-2:] not in ("-1", "-2")}
+    for number, (name, model) in enumerate(models.items()):
+        value, low, high = _figure(model["metrics"]["auroc"])
+        kind = "teacher" if model["stage"] == "teacher" else "student" if "lite0" in name else "other"
+        size = model["parameters"] / 1e6 * (1.06 if number % 2 else 1 / 1.06)  # equal sizes stand side by side
+        axes.errorbar(size, value, [[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
+        side = ("left", 5) if number % 2 else ("right", -5)
+        axes.annotate(name, (size, value), xytext=(side[1], 0), textcoords="offset points", ha=side[0], va="center",
+                      fontsize=8, color=_COLOURS[kind])  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.35)
+    axes.set(xlabel="million parameters", ylabel="melanoma AUROC", title="Networks on one fold")
+    axes.grid(color="#e2e8f0")
+
+
+def replace_table(text: str, new: str) -> str:
+    """A page with the table under `HEAD` replaced.
+
+    Raises:
+        InputError: it has no such table.
+    """
+    if HEAD not in text:
+        raise InputError(f"README.md has no table that begins with '{HEAD}'; put that line where the table belongs")
+    before, rest = text.split(HEAD, 1)
+    return f"{before}{new}\n\n{rest.partition(chr(10) * 2)[2]}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the table and the chart."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root(parser)
+    root = find_root(parser.parse_args(arguments).root)
+    shown, readme = rows(root), root / "README.md"
+    write_text(readme, replace_table(readme.read_text(encoding="utf-8"), table(shown)))
+    write_text(root / CHART, chart(shown, read_json(root / "results" / "comparison" / "report.json")))
+    print(f"{readme} and {root / CHART} written")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DermdistillError as error:
+        sys.exit(f"error: {error}")
