@@ -119,7 +119,7 @@ def test_a_spec_without_movement_changes_nothing():
 
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="uint8"):
-        apply_views(_images().float(), torch.zeros(4, 12))
+        apply_views(_images().float(), torch.zeros(4, len(COLUMNS)))
     with pytest.raises(ValueError, match="negative"):
         view_seed(0, -1)
     with pytest.raises(ValueError, match="extra"):
@@ -151,4 +151,4 @@ def test_views_are_turned_anew_in_each_epoch_and_the_same_again():
     np.testing.assert_array_equal(first, alone)
     for other in (turn_views(views, SHAS, 0, 1), turn_views(views, SHAS, 1, 0)):
         assert (first != other).any(axis=1).mean() > 0.7  # of eight symmetries one is the same
-    assert turn_views(views[:0], [], 0, 0).shape == (0, 12)
+    assert turn_views(views[:0], [], 0, 0).shape == (0, len(COLUMNS))

@@ -27,7 +27,8 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
 from dermdistill.images.render import RENDER_VERSION
-from dermdistill.images.views import ViewSpec, sample_views, view_seed
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 FORMAT = "dermdistill-bank/1"
@@ -359,5 +360,5 @@ def _is_blurred(header: dict[str, Any]) -> bool:
 
 
 def _difference(one: ViewSpec, other: ViewSpec) -> str:
-    there, here = one.model_dump(), other.model_dump()
+    there, here = dict(one), dict(other)
     return ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in here if here[key] != there[key])

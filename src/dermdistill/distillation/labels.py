@@ -11,7 +11,8 @@ from dermdistill.classes import BINARY_CLASSES, MELANOMA
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.errors import InputError
 from dermdistill.images.render import apply_views
-from dermdistill.images.views import ViewSpec, sample_views, view_seed
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
-from dermdistill.images.views import ViewSpec
+from dermdistill.images.view_spec import ViewSpec
 from dermdistill.specs import Name, Strict
 from dermdistill.training.spec import LossSpec, TrainSpec
 

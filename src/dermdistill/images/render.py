@@ -1,4 +1,4 @@
-"""Render sampled views: geometry and colour of a batch of images, on the device that the images are on.
+"""Render sampled views: geometry, colour and effects of a batch of images, on the device that the images are on.
 
 A view is rendered from a *source* of `SOURCE_SCALE` times its side (`data.preprocess.resize_source`), so that
 it is as sharp as the plain image that `predict` makes. The plain image is the full image times a triangle as
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dermdistill.images.views import IDENTITY
+from dermdistill.images.effects import light_and_overlays, optics_and_file
+from dermdistill.images.views import COLUMNS, IDENTITY
 
 RENDER_VERSION = "source-gaussian/2"
 """Names how views are rendered; the first rendering warped images that were shrunk before, and blurred them."""
@@ -31,8 +32,8 @@ _CHUNK = {"cpu": 1_000_000}
 """Pixel values rendered at a time: as many as a processor's cache holds."""
 _CHUNK_ELSEWHERE = 64_000_000
 
-_GEOMETRIC = 6
-"""So many parameters come first that move pixels; the others change their colours."""
+_GEOMETRY, _COLOURS = slice(0, 6), slice(6, 12)
+"""Columns of the parameters that move pixels, and of those that map colours."""
 _LUMA = (0.299, 0.587, 0.114)
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
@@ -46,7 +47,7 @@ def apply_views(images: Tensor, parameters: Tensor, size: int | None = None) -> 
 
     Args:
         images: uint8 [B, 3, R, R], from the cache of sources.
-        parameters: float32 [B, 12] from `sample_views`.
+        parameters: float32 [B, P] from `sample_views`.
         size: side S of the result in pixels; by default the images' own.
 
     Returns:
@@ -59,16 +60,32 @@ def apply_views(images: Tensor, parameters: Tensor, size: int | None = None) -> 
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"images must be uint8 [B, 3, R, R], got {images.dtype} {tuple(images.shape)}")
     size = size or images.shape[-1]
+    table = dict(zip(COLUMNS, parameters.cpu().unbind(1), strict=True))
     changed = (parameters.cpu() != torch.tensor(IDENTITY)).any(0)
     parameters = parameters.to(images.device)
-    if not changed[:_GEOMETRIC].any():
-        pixels = _shrunk(images, size)
-        return _colour(pixels, parameters) if changed.any() else pixels
+    pixels = _moved(images, parameters, size) if changed[_GEOMETRY].any() else _shrunk(images, size)
+    pixels = light_and_overlays(pixels, table)
+    if changed[_COLOURS].any():
+        pixels = _colour(pixels, parameters)
+    return _turned(optics_and_file(pixels, table).clamp_(0, 1), table["turn"])
+
+
+def _moved(images: Tensor, parameters: Tensor, size: int) -> Tensor:
     side = min(images.shape[-1], 2 * size) if images.shape[-1] > _LARGEST * size else images.shape[-1]
     step = max(1, _CHUNK.get(images.device.type, _CHUNK_ELSEWHERE) // (3 * images.shape[-1] ** 2))
     chunks = zip(images.split(step), parameters.split(step), strict=True)
     warped = [_warped(_shrunk(part, side, "bicubic"), of_part, size) for part, of_part in chunks]
-    return _colour(torch.cat(warped), parameters)
+    return torch.cat(warped)
+
+
+def _turned(pixels: Tensor, turns: Tensor) -> Tensor:
+    """Turn each image by `turns` modulo 4 quarters, after mirroring it if `turns` is 4 or more."""
+    for turn in range(1, 8):
+        rows = torch.nonzero(turns == turn)[:, 0].to(pixels.device)
+        if len(rows):
+            part = pixels[rows]
+            pixels[rows] = torch.rot90(part.flip(3) if turn >= 4 else part, turn % 4, (2, 3))
+    return pixels
 
 
 def _shrunk(images: Tensor, size: int, mode: str = "bilinear") -> Tensor:
@@ -103,7 +120,7 @@ def _kernels(parameters: Tensor, scale: float) -> Tensor:
 
 
 def _geometry(parameters: Tensor) -> Tensor:
-    angle, zoom, aspect, shift_x, shift_y, flip = parameters[:, :6].unbind(1)
+    angle, zoom, aspect, shift_x, shift_y, flip = parameters[:, _GEOMETRY].unbind(1)
     mirror = 1 - 2 * flip
     width, height = 1 / (zoom * aspect.sqrt()), aspect.sqrt() / zoom
     cosine, sine = angle.cos(), angle.sin()
@@ -116,7 +133,7 @@ def _geometry(parameters: Tensor) -> Tensor:
 
 def _colour(pixels: Tensor, parameters: Tensor) -> Tensor:
     """White balance, brightness, hue, saturation and contrast as one affine map of RGB."""
-    brightness, contrast, saturation, hue, red, blue = parameters[:, 6:].unbind(1)
+    brightness, contrast, saturation, hue, red, blue = parameters[:, _COLOURS].unbind(1)
     one, zero = torch.ones_like(red), torch.zeros_like(red)
     luma = pixels.new_tensor(_LUMA)
     gains = torch.diag_embed(torch.stack([red, one, blue], 1) * brightness[:, None])

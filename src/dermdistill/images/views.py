@@ -12,41 +12,26 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-COLUMNS = (
-    "angle", "zoom", "aspect", "shift_x", "shift_y", "flip",
-    "brightness", "contrast", "saturation", "hue", "red", "blue",
-)  # fmt: skip
-"""The parameters of a view, in the order of `sample_views`' columns."""
+from dermdistill.images.view_spec import EFFECTS, ViewSpec
 
-IDENTITY = (0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+IDENTITY_OF = {
+    "angle": 0.0, "zoom": 1.0, "aspect": 1.0, "shift_x": 0.0, "shift_y": 0.0, "flip": 0.0,
+    "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "red": 1.0, "blue": 1.0,
+    "hair": 0.0, "ruler": 0.0, "illumination": 0.0, "light_angle": 0.0, "vignette": 0.0, "gamma": 1.0,
+    "sharpness": 0.0, "noise": 0.0, "resample": 0.0, "kernel": 0.0, "jpeg": 0.0, "number": 0.0, "turn": 0.0,
+}  # fmt: skip
+"""The parameters of a view, in the order of `sample_views`' columns, and their values for the plain image.
+
+Six of geometry, six of colour, then effects: `light_angle` is the illumination's direction, `kernel` the kind of
+resampling, `number` seeds what hair, ruler and noise look like. `turn` is one of the square's eight symmetries.
+"""
+COLUMNS = tuple(IDENTITY_OF)
+IDENTITY = tuple(IDENTITY_OF.values())
+KERNELS = 3
+"""Kinds of resampling, see `effects`."""
 PLAIN = 0
 """The view seed of the plain, unchanged image."""
-
-
-class ViewSpec(BaseModel):
-    """How far a view may depart from the plain image. Every range is drawn from uniformly."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    flip: bool = True
-    """Mirror half of the views; with a rotation of 180 this reaches all symmetries of a lesion."""
-    rotation: float = Field(180.0, ge=0, le=180)
-    """Largest rotation in degrees, either way."""
-    zoom: tuple[float, float] = (0.8, 1.2)
-    """Magnification, drawn evenly on a logarithmic scale; above 1 shows less of the image."""
-    aspect: float = Field(1.1, ge=1, le=2)
-    """Largest stretch of one side against the other."""
-    shift: float = Field(0.08, ge=0, le=0.5)
-    """Largest shift as a share of the side, in x and in y."""
-    brightness: float = Field(0.2, ge=0, lt=1)
-    contrast: float = Field(0.2, ge=0, lt=1)
-    saturation: float = Field(0.2, ge=0, lt=1)
-    hue: float = Field(0.02, ge=0, le=0.5)
-    """Largest turn of the hue, as a share of the whole circle."""
-    white_balance: float = Field(0.08, ge=0, lt=1)
-    """Largest gain or loss of the red and of the blue channel: another camera, another lamp."""
 
 
 def view_seed(seed: int, view: int) -> int:
@@ -70,7 +55,7 @@ def sample_views(sha256s: Sequence[str], seed: int, spec: ViewSpec) -> np.ndarra
         spec: the ranges.
 
     Returns:
-        float32 [N, 12], columns as in `COLUMNS`.
+        float32 [N, P], columns as in `COLUMNS`.
     """
     plain = np.tile(np.array(IDENTITY, np.float32), (len(sha256s), 1))
     if seed == PLAIN:
@@ -93,30 +78,50 @@ def sample_views(sha256s: Sequence[str], seed: int, spec: ViewSpec) -> np.ndarra
         1 + signed[:, 10] * spec.white_balance,
         1 + signed[:, 11] * spec.white_balance,
     ]
-    return np.stack(columns, axis=1).astype(np.float32)
+    plain[:, : len(columns)] = np.stack(columns, axis=1)
+    _sample_effects(plain, sha256s, seed, spec)
+    return plain
+
+
+def _sample_effects(parameters: np.ndarray, sha256s: Sequence[str], seed: int, spec: ViewSpec) -> None:
+    """Fill in the effects. Each has a digest of its own, so that switching one on changes nothing else of a view."""
+    columns = dict(zip(COLUMNS, parameters.T, strict=True))  # writes through to `parameters`
+    for name in EFFECTS:
+        effect = getattr(spec, name)
+        if effect is None or not len(sha256s):
+            continue
+        u = np.stack([_uniforms(sha256, f"{name}:{seed}") for sha256 in sha256s])
+        drawn = u[:, 0] < effect.share
+        low, high = effect.range
+        values = low * (high / low) ** u[:, 1] if name == "gamma" else low + u[:, 1] * (high - low)
+        if name in ("hair", "jpeg", "resample"):
+            values = np.floor(low + u[:, 1] * (high - low + 1)).clip(low, high)
+        columns[name][:] = np.where(drawn, values, IDENTITY_OF[name])
+        if name == "illumination":
+            columns["light_angle"][:] = np.where(drawn, u[:, 2] * 2 * math.pi, 0)
+        if name == "resample":
+            columns["kernel"][:] = np.where(drawn, np.floor(u[:, 2] * KERNELS), 0)
+    seeded = (columns["hair"] != 0) | (columns["ruler"] != 0) | (columns["noise"] != 0)
+    for row in np.flatnonzero(seeded).tolist():  # float32 holds these numbers exactly
+        columns["number"][row] = np.floor(_uniforms(sha256s[row], f"number:{seed}")[0] * 2**24)
 
 
 def turn_views(parameters: np.ndarray, sha256s: Sequence[str], seed: int, epoch: int) -> np.ndarray:
     """Each view in one of the square's eight symmetries: a pure function of image, seed and epoch.
 
     Args:
-        parameters: float32 [N, 12] from `sample_views`.
+        parameters: float32 [N, P] from `sample_views`.
         sha256s: the images' SHA-256 digests.
         seed: the views' seed.
         epoch: from 0.
 
     Returns:
-        float32 [N, 12]: the same section of the image, turned by a multiple of 90 degrees, half of them mirrored.
+        float32 [N, P]: the same views, to be turned by a multiple of 90 degrees, half of them mirrored.
     """
     turned = parameters.copy()
-    if not len(sha256s):
-        return turned
-    columns = dict(zip(COLUMNS, turned.T, strict=True))  # writes through to `turned`
-    u = np.stack([_uniforms(sha256, f"turn:{seed}:{epoch}") for sha256 in sha256s])
-    quarters = np.floor(u[:, 0] * 4).astype(np.float32)
-    columns["angle"] += quarters * np.float32(math.pi / 2)
-    columns["aspect"] **= np.where(quarters % 2, -1, 1)  # a quarter turn swaps the sides
-    columns["flip"][:] = np.where(u[:, 1] < 0.5, 1 - columns["flip"], columns["flip"])
+    if len(sha256s):
+        u = np.stack([_uniforms(sha256, f"turn:{seed}:{epoch}") for sha256 in sha256s])
+        turned[:, COLUMNS.index("turn")] = np.floor(u[:, 0] * 4) + 4 * (u[:, 1] < 0.5)
     return turned
 
 

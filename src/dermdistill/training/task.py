@@ -20,7 +20,8 @@ from dermdistill.files import atomic_path
 from dermdistill.images.cache import ImageCache, labels, open_cache, readable
 from dermdistill.images.preprocess import SOURCE_SCALE
 from dermdistill.images.render import apply_views
-from dermdistill.images.views import PLAIN, ViewSpec, sample_views, turn_views, view_seed
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import PLAIN, sample_views, turn_views, view_seed
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """(student logits [B, C], teacher logits [B, C] or None, labels [B]) to a scalar."""

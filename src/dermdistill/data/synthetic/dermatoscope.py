@@ -1,9 +1,12 @@
 """Skin, light and camera of the synthetic images: all that does not depend on a lesion's class."""
 
+from collections.abc import Callable
+
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from dermdistill.data.synthetic.phantoms import sigmoid, smooth_noise
+from dermdistill.images.overlays import hair, ruler
 
 PALE, DEEP = np.array([0.93, 0.74, 0.71]), np.array([0.60, 0.42, 0.33])
 """Reflectance of the lightest and the darkest bare skin, red, green, blue."""
@@ -25,7 +28,7 @@ def photograph(layer: np.ndarray, tone: float, rng: np.random.Generator) -> Imag
     x, y = np.meshgrid(axis, axis)
     light = 1 - rng.uniform(0, 0.18) * (x**2 + y**2) / 2 + 0.08 * (x * rng.normal() + y * rng.normal())
     pixels = pixels * light[..., None] * np.exp(rng.normal(0, [0.04, 0.02, 0.06]) + rng.normal(0, 0.05))
-    for chance, effect in ((0.12, _bubbles), (0.40, _hair), (0.10, _ruler)):
+    for chance, effect in ((0.12, _bubbles), (0.40, _inked(hair)), (0.10, _inked(ruler))):
         if rng.random() < chance:
             pixels = effect(pixels, rng)
     if rng.random() < 0.15:
@@ -75,39 +78,13 @@ def _bubbles(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pixels
 
 
-def _hair(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    sheet, pen, side = _sheet(len(pixels))
-    along = np.linspace(0, 1, 14)[:, None]
-    lie = rng.uniform(0, np.pi)
-    for _ in range(int(rng.integers(1, 9))):
-        heading = lie + rng.normal(0, 0.5)
-        reach = rng.uniform(0.3, 0.9) * side * np.array([np.cos(heading), np.sin(heading)])
-        middle = rng.uniform(0, side, 2)
-        bend = middle + rng.normal(0, 0.15, 2) * side
-        curve = (1 - along) ** 2 * (middle - reach) + 2 * along * (1 - along) * bend + along**2 * (middle + reach)
-        width = max(1, round(rng.uniform(0.003, 0.009) * side))
-        pen.line([tuple(point) for point in curve.tolist()], fill=255, width=width)
-    ink = np.array([0.16, 0.11, 0.09]) * rng.uniform(0.7, 3.0)
-    return _inked(pixels, sheet, ink, rng.uniform(0.4, 0.9))
+def _inked(
+    draw: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]],
+) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    """The effect on pixels of what `draw` lays over them."""
 
+    def effect(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        cover, ink = draw(len(pixels), rng)
+        return pixels * (1 - cover[..., None]) + cover[..., None] * ink.astype(np.float32)
 
-def _ruler(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    sheet, pen, side = _sheet(len(pixels))
-    step = rng.uniform(0.04, 0.08) * side
-    for number, at in enumerate(np.arange(rng.uniform(0, step), side, step).tolist()):
-        length = (0.09 if number % 5 == 0 else 0.05) * side
-        pen.line([(at, side), (at, side - length)], fill=255, width=max(2, side // 110))
-    sheet = sheet.rotate(90 * int(rng.integers(4)))
-    return _inked(pixels, sheet, np.array([0.08, 0.08, 0.1]), rng.uniform(0.6, 0.9))
-
-
-def _sheet(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw, int]:
-    """A blank three times as large to draw lines on, so that they can be thinner than a pixel."""
-    sheet = Image.new("L", (3 * size, 3 * size))
-    return sheet, ImageDraw.Draw(sheet), 3 * size
-
-
-def _inked(pixels: np.ndarray, sheet: Image.Image, ink: np.ndarray, strength: float) -> np.ndarray:
-    small = sheet.resize((len(pixels), len(pixels)), Image.Resampling.BOX)
-    alpha = strength * np.asarray(small, np.float32)[..., None] / 255
-    return pixels * (1 - alpha) + alpha * ink.astype(np.float32)
+    return effect
