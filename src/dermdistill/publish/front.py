@@ -115,7 +115,7 @@ def _draw_tests(axes: Any, shown: list[Row]) -> None:
         _interval_bar(axes, row.auroc, place, "student")
         if row.teachers is not None:
             _interval_bar(axes, row.teachers, place + 0.25, "teacher")
-    axes.set_yticks(range(len(shown)), [row.label.split(",")[0] if row.rates else row.label for row in shown])
+    axes.set_yticks(range(len(shown)), [row.label.split(", ")[-1 if row.teachers else 0] for row in shown])
     axes.invert_yaxis()
     axes.set(xlabel="melanoma AUROC, 95 % interval", title="Shipped student (blue), its teachers (brown)")
     axes.grid(axis="x", color="#e2e8f0")
@@ -137,7 +137,7 @@ def _draw_networks(axes: Any, comparison: dict[str, Any]) -> None:
         axes.annotate(name, (size, value), xytext=(side[1], 0), textcoords="offset points", ha=side[0], va="center",
                       fontsize=8, color=_COLOURS[kind])  # fmt: skip
     axes.set_xscale("log")
-    axes.margins(x=0.35)
+    axes.margins(x=0.5)
     axes.set(xlabel="million parameters", ylabel="melanoma AUROC", title="Networks on one fold")
     axes.grid(color="#e2e8f0")
 

@@ -124,6 +124,6 @@ def artifacts(recipe: Recipe, folder: Path) -> list[str]:
         "from the soft labels without a teacher to train. URL is the release's download address; a folder serves too:",
         f"    dermdistill fetch-artifacts {' '.join(one.name for one in own)} --from URL",
         "\n".join(["| artefact | size | contents | SHA-256 |", "|---|---|---|---|", *rows]),
-        f"`{own[0].command}` makes them from the finished work folder. They fit the version of dermdistill that is named "
-        "above; a version that renders views in another way refuses them.",
+        f"`{own[0].command}` makes them from the finished work folder. They fit the version of dermdistill that "
+        "is named above; a version that renders views in another way refuses them.",
     ]
