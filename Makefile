@@ -41,7 +41,7 @@ artifacts: setup ## Pack a finished run's weights and soft labels for a release:
 	$(VENV)/python -m dermdistill.publish.artifacts recipes/$(RECIPE).toml --work work/$(RECIPE) --out dist/artifacts
 
 docs: setup ## Build the documentation into site/; it reads offline
-	$(VENV)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet
 
 schemas: setup ## Write docs/schemas/ from the pydantic models
 	$(VENV)/python -m dermdistill.publish.schemas

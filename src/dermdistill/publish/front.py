@@ -1,9 +1,10 @@
-"""The README's table of results and its chart.
+"""The README's table of results and its chart, and the page of external tests.
 
     python -m dermdistill.publish.front
 
 Reads results/release/report.json, results/comparison/report.json and results/external/external.json, and writes the
-table in README.md and docs/images/results.svg. The external tests appear only if they belong to the shipped graph.
+table in README.md, docs/images/results.svg and the tables in docs/results/external.md. The README shows the external
+tests only if they belong to the shipped graph.
 """
 
 import argparse
@@ -15,11 +16,13 @@ from typing import Any
 
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, sha256_file, write_text
-from dermdistill.publish.external import NOT_YET, read_external, scored
-from dermdistill.publish.repository import add_root, find_root
+from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
+from dermdistill.publish.repository import add_root, find_root, replace_between
 
 HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
 CHART = Path("docs") / "images" / "results.svg"
+EXTERNAL = Path("results") / "external" / "external.json"
+EXTERNAL_PAGE = Path("docs") / "results" / "external.md"
 _COLOURS = {"student": "#0b5cad", "teacher": "#b45309", "other": "#64748b"}
 
 
@@ -65,7 +68,7 @@ def rows(root: Path) -> list[Row]:
             _figure(within["models"][name]["auroc"]), _figure(within["models"][ensemble]["auroc"]),
         ),
     ]  # fmt: skip
-    external = read_external(root / "results" / "external" / "external.json")
+    external = read_external(root / EXTERNAL)
     if known := scored(external, sha256_file(bundle / "model.onnx")):
         for test in known.tests:
             made.append(Row(test.name, test.images, test.melanomas, (test.auroc, test.low, test.high),
@@ -154,6 +157,15 @@ def replace_table(text: str, new: str) -> str:
     return f"{before}{new}\n\n{rest.partition(chr(10) * 2)[2]}"
 
 
+def external_page(external: External, shipped_sha256: str) -> str:
+    """Every scored bundle, the shipped one first, and word of it if it is not yet scored."""
+    others = [one.model_onnx_sha256 for one in external.bundles if one.model_onnx_sha256 != shipped_sha256]
+    parts = ["## The shipped bundle", section(external, shipped_sha256)]
+    for sha256 in others:
+        parts += ["## An earlier bundle", section(external, sha256)]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Write the table and the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,7 +174,9 @@ def main(arguments: list[str] | None = None) -> None:
     shown, readme = rows(root), root / "README.md"
     write_text(readme, replace_table(readme.read_text(encoding="utf-8"), table(shown)))
     write_text(root / CHART, chart(shown, read_json(root / "results" / "comparison" / "report.json")))
-    print(f"{readme} and {root / CHART} written")
+    shipped = sha256_file(shipped_bundle(root) / "model.onnx")
+    replace_between(root / EXTERNAL_PAGE, "external tests", external_page(read_external(root / EXTERNAL), shipped))
+    print(f"{readme}, {root / CHART} and {root / EXTERNAL_PAGE} written")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from dermdistill.khan2022.markdown import told as tell
 from dermdistill.khan2022.recipe import TABLES, settings_of
 from dermdistill.khan2022.report import page
 from dermdistill.khan2022.tables import FORMAT
-from dermdistill.publish.repository import add_root, find_root
+from dermdistill.publish.repository import add_root, find_root, replace_between
 
 NAME = "khan2022"
 LARGEST = 2 * 10**6
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         report["timing"] = read_json(given.timing / "timing.json")
     tables = given.table or ["ablation"]
     publish(given.study, report, tables, recipe, given.manifest, out)
-    replace_between(marked, NAME, block(report, tables, os.path.relpath(out, marked.parent)))
+    replace_between(marked, f"results:{NAME}", block(report, tables, os.path.relpath(out, marked.parent)))
     undone = remaining(report, tables)
     print(f"{out} and {marked} written; {'to do: ' + ', '.join(undone) if undone else 'the study is finished'}")
 
@@ -253,20 +253,6 @@ def block(report: dict[str, Any], tables: list[str], results: str) -> str:
         title, table, *notes = section(grid, "###")
         parts += [title, table, *map(wrapped, notes)]
     return "\n\n".join(parts)
-
-
-def replace_between(path: Path, name: str, text: str) -> None:
-    """Put `text` between the two marks of `name`.
-
-    Raises:
-        InputError: the page has no such mark.
-    """
-    start, end = f"<!-- results:{name} -->\n", "<!-- /results -->"
-    content = path.read_text(encoding="utf-8")
-    if start not in content:
-        raise InputError(f"{path} has no mark {start.strip()}; put it where the tables belong")
-    before, rest = content.split(start, 1)
-    write_text(path, before + start + text + "\n" + end + rest.split(end, 1)[1])
 
 
 def wrapped(text: str, indent: str = "") -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
 from dermdistill.publish.external import amend_card
+from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
 from dermdistill.publish.repository import add_root, find_root
 from dermdistill.recipe.spec import load_recipe
@@ -129,7 +130,7 @@ def ship(work: Work, name: str, root: Path) -> None:
     shutil.rmtree(weights / name, ignore_errors=True)
     shutil.copytree(work.bundle(name), weights / name)
     shutil.copyfile(Run(work.shipped.student(name)).weights(), weights / name / "model.safetensors")
-    amend_card(weights / name, root / "results" / "external" / "external.json")
+    amend_card(weights / name, root / EXTERNAL)
     write_text(weights / "DEFAULT", name + "\n")
 
 
