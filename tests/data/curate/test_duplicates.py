@@ -186,4 +186,7 @@ def test_a_sheet_shows_turned_images_upright(tmp_path, lesion, manifest_of):
 def test_the_pairs_of_isic_2017_known_by_eye_are_found_and_no_others(real_data, manifest_of):
     folder = real_data / "isic2017" / "images"
     found = find_duplicates(manifest_of(sorted(folder.iterdir())))
-    assert list(map(tuple, found.pairs[["a", "b"]].values)) == SAME_LESION
+    there = {path.stem for path in folder.iterdir()}
+    known = [pair for pair in SAME_LESION if there.issuperset(pair)]  # a set may leave out images of test lesions
+    assert len(known) >= 4
+    assert list(map(tuple, found.pairs[["a", "b"]].values)) == known
