@@ -109,8 +109,23 @@ def chart(shown: list[Row], comparison: dict[str, Any]) -> str:
         _draw_tests(left, shown)
         _draw_networks(right, comparison)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="white")
+        about = {"Date": None, "Description": figures(shown, comparison)}
+        figure.savefig(text, format="svg", metadata=about, facecolor="white")
     return text.getvalue()
+
+
+def figures(shown: list[Row], comparison: dict[str, Any]) -> str:
+    """The figures of the chart in words, which the SVG carries as its description."""
+    told = [f"{row.label}: {_interval(row.auroc)}" for row in shown]
+    told += [
+        f"{name}: {_interval(_figure(model['metrics']['auroc']))}" for name, model in _networks(comparison).items()
+    ]
+    return "; ".join(told)
+
+
+def _networks(comparison: dict[str, Any]) -> dict[str, Any]:
+    """The models of the comparison; of several seeds the first."""
+    return {name: model for name, model in comparison["models"].items() if name[-2:] not in ("-1", "-2")}
 
 
 def _draw_tests(axes: Any, shown: list[Row]) -> None:
@@ -130,8 +145,7 @@ def _interval_bar(axes: Any, figure: tuple[float, float, float], place: float, k
 
 
 def _draw_networks(axes: Any, comparison: dict[str, Any]) -> None:
-    models = {name: model for name, model in comparison["models"].items() if name[-2:] not in ("-1", "-2")}
-    for number, (name, model) in enumerate(models.items()):
+    for number, (name, model) in enumerate(_networks(comparison).items()):
         value, low, high = _figure(model["metrics"]["auroc"])
         kind = "teacher" if model["stage"] == "teacher" else "student" if "lite0" in name else "other"
         size = model["parameters"] / 1e6 * (1.06 if number % 2 else 1 / 1.06)  # equal sizes stand side by side

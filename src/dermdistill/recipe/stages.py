@@ -44,13 +44,13 @@ MEND = "choose another --out, give it another name, or remove its folder"
 
 
 def find_data(given: Path | None = None) -> Path:
-    """The folder of real images: given, else `DERMDISTILL_DATA`, else ../shared/data if it is there.
+    """The folder of real images: given, else that of `DERMDISTILL_DATA`, else ./data.
 
     Raises:
         InputError: there is none.
     """
     named = given or os.environ.get("DERMDISTILL_DATA")
-    folder = Path(named) if named else Path("../shared/data")
+    folder = Path(named) if named else Path("data")
     if not folder.is_dir():
         raise InputError(
             f"no data folder at {folder}: give --data DIR or set DERMDISTILL_DATA to the folder that holds the "
