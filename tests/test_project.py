@@ -120,11 +120,32 @@ def test_what_people_expect_of_a_repository_is_there():
 
 
 def test_ci_runs_every_check():
-    """Lint, types, tests, the wheel, and a bare install of it that predicts."""
+    """Lint, types, tests, docs, the wheel, and a bare install of it that predicts."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for step in ("make lint", "make types", "make test", "build_wheel", "install_wheel", ".ci/smoke.py"):
+    steps = ("make lint", "make types", "make coverage", "make docs", "build_wheel", "install_wheel", ".ci/smoke.py")
+    for step in steps:
         assert re.search(rf'^run "[^"]+" .*{re.escape(step)}$', script, re.MULTILINE), step
     assert "set -euo pipefail" in script
+
+
+def test_ci_installs_each_extra_and_runs_what_it_is_for():
+    script = (ROOT / ".ci" / "extras.py").read_text(encoding="utf-8")
+    tables = {node.targets[0].id if isinstance(node, ast.Assign) else node.target.id: node.value  # type: ignore[attr-defined, union-attr]
+              for node in ast.parse(script).body if isinstance(node, ast.Assign | ast.AnnAssign)}  # fmt: skip
+    checked, elsewhere = ({key.value for key in tables[name].keys} for name in ("CHECKS", "ELSEWHERE"))  # type: ignore[union-attr]
+    assert checked | elsewhere == set(project()["project"]["optional-dependencies"])
+    assert ".ci/extras.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (matrix,) = re.findall(r"extra: \[(.*)\]", (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert set(matrix.split(", ")) == checked
+
+
+def test_a_release_is_published_without_a_password_and_only_from_a_tag():
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    publish = workflow.split("\n  publish:\n")[1]
+    assert "if: github.event_name == 'push' && github.ref_type == 'tag'" in publish
+    assert "id-token: write" in publish
+    assert "id-token" not in workflow.split("\n  publish:\n")[0]
+    assert "secrets." not in workflow
 
 
 def test_the_versions_agree():
@@ -308,7 +329,9 @@ def test_the_two_commands_of_the_readme_are_what_ci_runs():
     for target in ("demo", "test"):
         assert f"make {target}" in readme
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make coverage" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    of = {target: re.search(rf"^{target}: .*\n\t(.*)", makefile, re.MULTILINE)[1] for target in ("test", "coverage")}  # type: ignore[index]
+    assert of["coverage"].startswith(of["test"]), "continuous integration runs other tests than `make test`"
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
