@@ -1,10 +1,12 @@
 """The strict base of every spec, and errors told in words. No torch, no pandas."""
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, IntegrityError
+from dermdistill.files import read_json
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -29,6 +31,24 @@ def parse(spec: type[Spec], content: dict[str, Any], where: str) -> Spec:
         return spec.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{where} does not fit:\n" + "\n".join(explain(error))) from None
+
+
+def load_header(path: str | Path, model: type[Spec]) -> Spec:
+    """Read a JSON header into its model, whose field `format` has the expected format as its default.
+
+    Raises:
+        InputError: the file does not exist.
+        IntegrityError: it is of another format, or a line for each key that does not fit.
+    """
+    content, expected = read_json(path), model.model_fields["format"].default
+    given = content.get("format") if isinstance(content, dict) else None
+    if given != expected:
+        raise IntegrityError(f"{path} is not a {expected} file, its format is {given!r}; make it again")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = "\n".join(explain(error))
+        raise IntegrityError(f"{path} does not fit its format {expected}; make it again:\n{lines}") from None
 
 
 def explain(error: ValidationError) -> list[str]:

@@ -24,6 +24,6 @@ def teachers(small):
     for seed, size in ((0, 32), (1, 40)):
         frozen.append(FrozenTeacher(_net(seed), (0.5,) * 3, (0.25,) * 3, size))
         headers.append({"name": f"t{seed}", "model": "net", "classes": list(CLASSES), "image_size": size,
-                        "mean": [0.5] * 3, "std": [0.25] * 3, "model_sha256": f"{seed:064d}"})  # fmt: skip
+                        "mean": [0.5] * 3, "std": [0.25] * 3, "model_sha256": f"{seed}" * 64})  # fmt: skip
         images.append(image_sets(manifest, part, size, CLASSES, cache)["train"])
     return frozen, headers, images

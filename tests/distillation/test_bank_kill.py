@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from dermdistill.classes import CLASSES
-from dermdistill.distillation import bank as bank_module
-from dermdistill.distillation.bank import BankLabels, BankSpec, write_bank
+from dermdistill.distillation import bank_files, labels, soften
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.frozen import FrozenTeacher
-from dermdistill.errors import InputError
+from dermdistill.distillation.labels import BankLabels
+from dermdistill.distillation.soften import write_teacher
 from dermdistill.files import sha256_file
 from dermdistill.images.cache import ImageCache
-from dermdistill.images.views import ViewSpec
 from dermdistill.training.task import ImageSet
 
 CPU = torch.device("cpu")
@@ -65,26 +66,30 @@ def _images(count=12, size=16):
     return ImageSet(names, names, np.arange(count), np.zeros(count, np.int64), ImageCache(pixels, names, {}))
 
 
-def write(folder, views=2, images=None):
-    """A bank of a tiny teacher, in shards of eight images."""
-    bank_module.BLOCK = 8
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 7))
-    header = {"name": "t", "model": "net", "classes": list(CLASSES), "image_size": 16, "mean": [0.5] * 3,
-              "std": [0.5] * 3, "model_sha256": "0" * 64}  # fmt: skip
-    teacher = FrozenTeacher(net, (0.5,) * 3, (0.5,) * 3, 16)
-    sets = images or [_images()]
-    wanted = BankSpec(views, 0, ViewSpec())
-    return write_bank(folder, wanted, [teacher] * len(sets), [header] * len(sets), sets, "a" * 64, device=CPU)
+IDENTITY = BankIdentity(manifest_sha256="a" * 64, classes=CLASSES)
+
+
+def write(folder, views=3, count=12):
+    """A bank of two tiny teachers, two views a file."""
+    bank_files.SHARD = 2
+    for seed in range(2):
+        torch.manual_seed(seed)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 7))
+        header = {"name": f"t{seed}", "model": "net", "classes": list(CLASSES), "image_size": 16, "mean": [0.5] * 3,
+                  "std": [0.5] * 3, "model_sha256": f"{seed}" * 64}  # fmt: skip
+        teacher = FrozenTeacher(net, (0.5,) * 3, (0.5,) * 3, 16)
+        write_teacher(folder, IDENTITY, teacher, header, _images(count), views, device=CPU)
+    return Bank.open(folder)
 
 
 @pytest.fixture(autouse=True)
-def _block(monkeypatch):
-    monkeypatch.setattr(bank_module, "BLOCK", 8)
+def _shard(monkeypatch):
+    monkeypatch.setattr(bank_files, "SHARD", 2)
 
 
 def _contents(folder):
-    return {path.name: sha256_file(path) for path in folder.iterdir() if not path.name.startswith(".")}
+    names = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {str(path.relative_to(folder)): sha256_file(path) for path in names}
 
 
 @pytest.mark.slow
@@ -97,7 +102,9 @@ def test_killed_at_any_point_it_ends_the_same(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)
-    assert len(ends) > 4 * len(whole.header["shards"])  # each shard and each bank.json are opened and renamed
+    views = sum(teacher.views for teacher in whole.teachers)
+    assert views == 6
+    assert len(ends) > 4 * views  # each file and each header are opened and renamed
     assert ends[-1] == [0, 0]
     assert {first for first, _ in ends[:-1]} == {-9}
     for point, (_, second) in enumerate(ends):
@@ -119,28 +126,25 @@ def _watch(monkeypatch, owner, name, part=lambda value: value):
     return alive
 
 
-def test_writing_holds_one_shard_whatever_the_number_of_views(tmp_path, monkeypatch):
-    alive = _watch(monkeypatch, bank_module, "_shard")
+def test_writing_holds_one_view_beside_a_file_whatever_the_number_of_views(tmp_path, monkeypatch):
+    alive = _watch(monkeypatch, soften, "_view")
+    shards = _watch(monkeypatch, bank_files, "load_file", lambda value: value["logits"])
     bank = write(tmp_path / "bank", views=12)
-    assert len(alive) == len(bank.header["shards"]) == 12 * 2
+    assert bank.views == 12
+    assert len(alive) == 2 * 12
     assert max(alive) <= 1
+    assert max(shards) <= 1
+    assert len(list((tmp_path / "bank").glob("*/*.safetensors"))) == 2 * 6
 
 
 def test_reading_holds_one_view_whatever_the_number_of_views(tmp_path, monkeypatch):
-    labels = BankLabels(write(tmp_path / "bank", views=12), _images(), CLASSES, "a" * 64)
-    shards = _watch(monkeypatch, bank_module, "load_file", lambda value: value["logits"])
-    views = _watch(monkeypatch, bank_module, "to_classes")
+    targets = BankLabels(write(tmp_path / "bank", views=12), _images(), CLASSES, IDENTITY)
+    read = _watch(monkeypatch, bank_files, "read_view")
+    views = _watch(monkeypatch, labels, "to_classes")
     for view in range(12):
         for _ in range(3):  # batches of an epoch
-            labels(np.arange(5), view, CPU)
+            targets(np.arange(5), view, CPU)
     assert len(views) == 12  # each view is read once an epoch
-    assert len(shards) == 12 * 2
+    assert len(read) == 12 * 2
     assert max(views) <= 1
-    assert max(shards) <= 2
-
-
-def test_teachers_that_could_not_read_the_same_images_are_refused(tmp_path):
-    """Else the logits of one image would stand beside those of another."""
-    with pytest.raises(InputError, match=r"read other images than the first.*dermdistill data check"):
-        write(tmp_path / "bank", images=[_images(12), _images(11)])
-    assert not (tmp_path / "bank").exists()
+    assert max(read) <= 2

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
-from dermdistill.distillation.bank import read_bank
+from dermdistill.distillation.bank import Bank
 from dermdistill.errors import InputError
 
 RECIPE = """
@@ -168,10 +168,10 @@ def test_a_student_of_our_own_joins_the_teachers_of_a_bank(work, tmp_path):
     assert "soften (fold-2) │ to do" in " ".join(_invoke(tmp_path, "--dry-run").output.split())
     done = _invoke(tmp_path)
     assert done.exit_code == 0, done.output
-    before, after = (read_bank(folder / "out" / "fold-2" / "bank") for folder in (work, tmp_path))
-    assert [teacher["name"] for teacher in after.header["teachers"]] == ["teacher", "born-again"]
-    assert (after.logits(1)[:, :1] == before.logits(1)).all()
-    assert not (tmp_path / "out" / "fold-2" / "bank-before").exists()
+    before, after = (Bank.open(folder / "out" / "fold-2" / "bank") for folder in (work, tmp_path))
+    assert {teacher.name for teacher in after.teachers} == {"teacher", "born-again"}
+    hashes = [teacher.model_sha256 for teacher in before.teachers]
+    assert (after.logits(1, hashes) == before.logits(1)).all()
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
     assert report["baseline"] == "ensemble"
     assert report["models"]["ensemble"]["parameters"] == sum(
@@ -192,14 +192,14 @@ def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teach
     assert done.exit_code == 0, done.output
     final = tmp_path / "out" / "final"
     assert not (final / "teachers").exists()
-    bank = json.loads((final / "bank" / "bank.json").read_text())
+    bank = Bank.open(final / "bank")
     runs = [tmp_path / "out" / f"fold-{fold}" / "teachers" / "teacher" / "run.json" for fold in (1, 2)]
     hashes = [json.loads(run.read_text())["model_sha256"] for run in runs]
-    assert [teacher["model_sha256"] for teacher in bank["teachers"]] == hashes
+    assert {teacher.model_sha256 for teacher in bank.teachers} == set(hashes)
     assert len(set(hashes)) == 2
     card = (tmp_path / "out" / "bundles" / "taught" / "MODEL_CARD.md").read_text()
     assert f"Soft labels: the average of `mobilenetv3_small_050` at 32 px (`{hashes[0][:12]}`), " in card
-    assert len(bank["images"]) == 120
+    assert len(bank.images) == 120
     _check_that_one_more_fold_asks_for_another_final_student(tmp_path)
 
 

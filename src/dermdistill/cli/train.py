@@ -148,7 +148,7 @@ def soften(
     fabric = _launch(work, accelerator)
     manifest, splits = pipeline.prepare(work, fabric, _tell(fabric))
     bank = pipeline.soften(work, manifest, _only_part(work, manifest, splits), fabric)
-    typer.echo(f"{bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
+    typer.echo(f"{bank.views} views of {len(bank.images)} images in {bank.folder}")
 
 
 @app.command()
@@ -163,7 +163,6 @@ def distill(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
-    from dermdistill.distillation.bank import read_bank
     from dermdistill.distillation.distill import distill as distill_one
     from dermdistill.recipe import stages as pipeline
 
@@ -175,7 +174,7 @@ def distill(
     for spec in _chosen(work.recipe.students, name):
         done = distill_one(
             spec, manifest, splits, part, work.student(spec.name),
-            bank=read_bank(work.bank) if spec.labels == "bank" else None,
+            bank=pipeline.open_bank(work, manifest) if spec.labels == "bank" else None,
             teachers=teachers if spec.labels == "online" else (),
             views=work.recipe.soften, seed=work.seed(spec), fabric=fabric, cache=cache,
         )  # fmt: skip

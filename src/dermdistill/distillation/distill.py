@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dermdistill.data.splits import Splits
-from dermdistill.distillation.bank import Bank, BankLabels
-from dermdistill.distillation.labels import OnlineLabels
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import BankIdentity
+from dermdistill.distillation.labels import BankLabels, OnlineLabels
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec
 from dermdistill.distillation.teach import load_teacher
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
-from dermdistill.images.render import RENDER_VERSION
+from dermdistill.images.views import RENDER_VERSION
 from dermdistill.networks import registry
 from dermdistill.run import Run, open_run
 from dermdistill.training.loop import fit
@@ -61,7 +62,7 @@ def distill(
         splits: the frozen folds that `roles` comes from.
         roles: image ids of 'train', 'validation' and 'test'.
         folder: the run folder.
-        bank: the soft labels, for `labels = "bank"`.
+        bank: the soft labels of the teachers to learn from, for `labels = "bank"`; as many views as asked for are read.
         teachers: finished teacher runs, for `labels = "online"`.
         views: count, seed and augmentation spec of the views.
         seed: decides initial weights, order and dropout.
@@ -85,6 +86,7 @@ def distill(
     if not spec.allow_over_budget:
         registry.check_budget(count.parameters)
     known = registry.spec(spec.model)
+    bank = bank.select(views=views.views) if bank is not None and spec.labels == "bank" else None
     manifest_sha256 = matching_hash(manifest, splits)
     identity = {
         "stage": "student",
@@ -141,12 +143,10 @@ def _taught_by(spec: StudentSpec, bank: Bank | None, teachers: Sequence[Path]) -
     """Name, model, image size and weights' hash of each teacher whose soft labels the student learned."""
     if spec.labels == "none":
         return []
-    found = (
-        bank.header["teachers"]
-        if bank is not None and spec.labels == "bank"
-        else [Run(path).header() for path in teachers]
-    )
-    return [{key: header[key] for key in ("name", "model", "image_size", "model_sha256")} for header in found]
+    keys = ("name", "model", "image_size", "model_sha256")
+    if bank is not None:
+        return [{key: getattr(teacher, key) for key in keys} for teacher in bank.teachers]
+    return [{key: header[key] for key in keys} for header in (Run(path).header() for path in teachers)]
 
 
 def _inputs(
@@ -159,7 +159,7 @@ def _inputs(
     return {
         "manifest": manifest_sha256,
         "splits": splits.sha256,
-        "bank": bank.sha256 if bank is not None and spec.labels == "bank" else None,
+        "bank": bank.sha256 if bank is not None else None,
         "teachers": [Run(path).header()["model_sha256"] for path in teachers] if spec.labels == "online" else [],
     }
 
@@ -174,12 +174,10 @@ def _targets(
     if spec.labels == "bank":
         if bank is None:
             raise InputError("no bank was given")
-        if (views.seed, views.views) != (bank.seed, min(views.views, bank.views)):
-            raise InputError(
-                f"the bank {bank.folder} holds {bank.views} views of seed {bank.seed}, "
-                f"the recipe asks for {views.views} of seed {views.seed}"
-            )
-        return BankLabels(bank, sets["train"], spec.class_names, manifest_sha256, views.spec), sets
+        asked = BankIdentity(
+            manifest_sha256=manifest_sha256, classes=bank.classes, seed=views.seed, spec=views.spec
+        )  # fmt: skip
+        return BankLabels(bank, sets["train"], spec.class_names, asked), sets
     loaded = [load_teacher(path) for path in teachers]
     parts = [
         image_sets(manifest, roles, header["image_size"], tuple(header["classes"]), cache)["train"]

@@ -1,4 +1,4 @@
-"""From the logits of several teachers to one target, and the teacher in the loop."""
+"""From the logits of several teachers to one target: out of a bank, or with the teacher in the loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from dermdistill.classes import BINARY_CLASSES, MELANOMA
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import MEND, BankIdentity
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.errors import InputError
+from dermdistill.images.preprocess import PREPROCESS_VERSION
 from dermdistill.images.render import apply_views
 from dermdistill.images.view_spec import ViewSpec
-from dermdistill.images.views import sample_views, view_seed
+from dermdistill.images.views import RENDER_VERSION, sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 
@@ -91,3 +94,42 @@ class OnlineLabels:
         parameters = sample_views(sha256s, view_seed(self.seed, view), self.spec)
         logits = teacher_logits(self.teachers, self.images, rows, parameters, device)
         return to_classes(ensemble(logits), self.classes, self.wanted).clone()
+
+
+class BankLabels:
+    """A bank's logits as `dermdistill.training.task.Targets` for a student's training images.
+
+    Args:
+        bank: the teachers and views to learn from.
+        images: the student's training images, in training order.
+        wanted: the student's classes.
+        asked: what the bank must have been made for, its classes left aside; by default any, as views are rendered now.
+
+    Raises:
+        InputError: the bank is of another manifest, other images, classes, seed or ranges, with all that differs.
+    """
+
+    def __init__(self, bank: Bank, images: ImageSet, wanted: Sequence[str], asked: BankIdentity | None = None):
+        now = {"preprocess": PREPROCESS_VERSION, "render": RENDER_VERSION}
+        problems = bank.identity.differences(
+            asked or bank.identity.model_copy(update=now), but=("classes", "synthetic")
+        )
+        index = {sha256: row for row, sha256 in enumerate(bank.images)}
+        missing = [sha256 for sha256 in images.sha256s if sha256 not in index]
+        if missing:
+            problems.append(f"it lacks {len(missing)} of the {len(images)} training images, e.g. {missing[0][:12]}")
+        try:
+            to_classes(torch.zeros(1, len(bank.classes)), bank.classes, wanted)
+        except InputError as error:
+            problems.append(str(error))
+        if problems:
+            raise InputError(f"the bank {bank.folder} does not fit: {'; '.join(problems)}; {MEND}")
+        self.bank, self.wanted = bank, wanted
+        self.index = np.array([index[sha256] for sha256 in images.sha256s], np.int64)
+        self._view: tuple[int, Tensor] | None = None
+
+    def __call__(self, rows: np.ndarray, view: int, device: torch.device) -> Tensor:
+        if self._view is None or self._view[0] != view:
+            logits = torch.from_numpy(self.bank.logits(view)[self.index])
+            self._view = view, to_classes(ensemble(logits), self.bank.classes, self.wanted)
+        return self._view[1][rows].to(device)

@@ -15,7 +15,7 @@ from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.distillation.spec import TeacherSpec
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
-from dermdistill.images.render import RENDER_VERSION
+from dermdistill.images.views import RENDER_VERSION
 from dermdistill.networks.cost import count
 from dermdistill.networks.teachers import teacher_network
 from dermdistill.run import Run, open_run

@@ -16,9 +16,6 @@ from torch.nn import functional
 from dermdistill.images.effects import light_and_overlays, optics_and_file
 from dermdistill.images.views import COLUMNS, IDENTITY
 
-RENDER_VERSION = "source-gaussian/2"
-"""Names how views are rendered; the first rendering warped images that were shrunk before, and blurred them."""
-
 _WIDTH = 0.189
 """Variance of the blur of a plain image, in pixels of its own. Shrinking by two with antialiasing comes to 0.1875
 and loses 5.5 dB at 80 % of the Nyquist frequency; a triangle loses 4.8 dB there, this Gaussian 5.2 dB."""

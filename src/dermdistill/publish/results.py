@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_json, write_text
 from dermdistill.publish.external import amend_card
@@ -81,7 +82,13 @@ def publish(work: Work, recipe_path: Path, out: Path) -> None:
     for name, run in runs.items():
         keep_only(run.folder, out / "runs" / name, kept)
     if (work.shipped.bank / "bank.json").exists():
-        write_json(out / "bank.json", counted(read_json(work.shipped.bank / "bank.json"), "images", "shards"))
+        bank = Bank.open(work.shipped.bank)
+        teachers = [
+            {**teacher.model_dump(mode="json", exclude={"checksums"}), "views": teacher.views}
+            for teacher in bank.teachers
+        ]
+        whole = {**bank.identity.model_dump(mode="json"), "images": len(bank.images), "teachers": teachers}
+        write_json(out / "bank.json", whole)
     write_json(out / "splits.json", counted(read_json(work.splits), "folds"))
     write_text(out / "curves.svg", curves({name: run.read_metrics() for name, run in runs.items()}))
     write_text(out / "README.md", page(out))

@@ -26,6 +26,8 @@ from dermdistill.publish.repository import add_root, find_root
 
 REGISTRY = {
     "artifacts": "dermdistill.publish.artifacts:ArtifactIndex",
+    "bank": "dermdistill.distillation.bank_format:BankHeader",
+    "bank-teacher": "dermdistill.distillation.bank_format:BankTeacher",
     "bundle": "dermdistill.predict.bundle:BundleSpec",
     "external-tests": "dermdistill.publish.external:External",
     "recipe": "dermdistill.recipe.spec:Recipe",

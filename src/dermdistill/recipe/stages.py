@@ -10,7 +10,6 @@ fold-0/, and report/out-of-fold/NAME.parquet holds what each model predicted of 
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,8 +22,10 @@ from dermdistill.data.curate.duplicates import find_duplicates
 from dermdistill.data.importing.datasets import combine, import_dataset
 from dermdistill.data.manifest import manifest_hash, read_manifest, write_manifest
 from dermdistill.data.splits import Splits, make_splits, read_splits, write_splits
-from dermdistill.distillation.bank import Bank, BankSpec, is_written, knows_some, read_bank, write_bank
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.distill import distill
+from dermdistill.distillation.soften import write_teacher
 from dermdistill.distillation.spec import StudentSpec
 from dermdistill.distillation.teach import load_teacher, teach
 from dermdistill.errors import InputError
@@ -83,12 +84,8 @@ def _part_stages(work: Work) -> list[tuple[str, State]]:
         asked = teacher.model_dump(mode="json")
         plan.append((f"teach {teacher.name}{where}", _run_state(work.teacher(teacher.name), work.seed(teacher), asked)))
     if any(spec.labels == "bank" for spec in work.students):
-        bank = read_json(work.bank / "bank.json") if (work.bank / "bank.json").exists() else None
-        done = (
-            bank is not None and bank["status"] == "complete" and bank["views"] >= soften.views
-            and len(bank["teachers"]) == len(work.ensemble)
-        )  # fmt: skip
-        plan.append((f"soften{where}", _state(done or not work.needs_bank)))
+        unneeded = not work.needs_bank and not (work.bank / "bank.json").exists()
+        plan.append((f"soften{where}", "done" if unneeded else _bank_state(work)))
     for student in work.students:
         asked = {**student.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
         state = _run_state(work.student(student.name), work.seed(student), asked)
@@ -172,7 +169,7 @@ def _train(
     bank = None
     if work.needs_bank or (work.bank / "bank.json").exists():
         bank = soften(work, manifest, roles, fabric)
-        tell(f"{where}soften: {bank.views} views of {len(bank.header['images'])} images in {bank.folder}")
+        tell(f"{where}soften: {bank.views} views of {len(bank.images)} images in {bank.folder}")
     for student in work.students:
         run = Run(work.student(student.name))
         if student.labels != "bank" or bank is not None:  # else it is done, and its bank was removed
@@ -230,6 +227,10 @@ def _make_manifest(work: Work, tell: Callable[[str], None]) -> None:
     ])  # fmt: skip
     for reason, count in result.dropped.items():
         tell(f"data: dropped {count} ({reason})")
+    if spec.drop_other:
+        other = result.manifest["diagnosis"].isna()
+        tell(f"data: dropped {int(other.sum())} (none of the seven classes)")
+        result.manifest = result.manifest[~other].reset_index(drop=True)
     table = result.manifest if spec.limit is None else _limited(result.manifest, spec.limit, work.recipe.seed)
     checked = check_manifest(table)
     table = checked.manifest
@@ -255,36 +256,57 @@ def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
 
 
 def soften(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> Bank:
-    """The soft-label bank of the training images; other processes wait until the first has written it."""
-    teachers = [Run(folder).header()["model_sha256"] for folder in work.ensemble]
-    if fabric.is_global_zero and not is_written(work.bank, work.recipe.soften.views, teachers):
-        _write_bank(work, manifest, part, fabric)
+    """The soft-label bank of the training images; other processes wait until the first has written it.
+
+    Only teachers of whom the bank lacks something are loaded.
+    """
+    spec = work.recipe.soften
+    runs = [Run(folder) for folder in work.ensemble]
+    headers = [run.header() for run in runs]
+    hashes = [header["model_sha256"] for header in headers]
+    identity = _bank_identity(work, headers[0], manifest_hash(manifest))
+    if fabric.is_global_zero:
+        missing = Bank.missing(work.bank, identity, hashes, spec.views)
+        for run, header in zip(runs, headers, strict=True):
+            if header["model_sha256"] in missing:
+                sets = image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)
+                write_teacher(
+                    work.bank, identity, load_teacher(run.folder)[0], header, sets["train"], spec.views,
+                    device=fabric.device, batch_size=spec.batch_size,
+                )  # fmt: skip
     fabric.barrier()
-    return read_bank(work.bank)
+    return open_bank(work, manifest)
 
 
-def _write_bank(work: Work, manifest: pd.DataFrame, part: dict[str, list[str]], fabric: lightning.Fabric) -> None:
-    """Of teachers that a finished bank here knows already, the logits are copied: they need not be loaded."""
-    spec, before = work.recipe.soften, work.bank.with_name("bank-before")
-    headers = [Run(folder).header() for folder in work.ensemble]
-    wanted = BankSpec(spec.views, spec.seed, spec.spec)
-    if not before.exists() and knows_some(work.bank, wanted, [header["model_sha256"] for header in headers]):
-        work.bank.rename(before)
-    known = read_bank(before) if before.exists() else None
-    there = {teacher["model_sha256"] for teacher in known.header["teachers"]} if known is not None else set()
-    teachers = [
-        None if header["model_sha256"] in there else load_teacher(folder)[0]
-        for folder, header in zip(work.ensemble, headers, strict=True)
-    ]
-    sets = [
-        image_sets(manifest, part, header["image_size"], tuple(header["classes"]), work.cache)["train"]
-        for header in headers
-    ]
-    write_bank(
-        work.bank, wanted, teachers, headers, sets, manifest_hash(manifest),
-        device=fabric.device, batch_size=spec.batch_size, known=known,
+def _bank_identity(work: Work, teacher: dict[str, Any], manifest_sha256: str) -> BankIdentity:
+    spec = work.recipe.soften
+    return BankIdentity(
+        manifest_sha256=manifest_sha256, classes=tuple(teacher["classes"]), seed=spec.seed, spec=spec.spec,
+        synthetic="synthetic" in teacher.get("data_sources", ()),
     )  # fmt: skip
-    shutil.rmtree(before, ignore_errors=True)
+
+
+def open_bank(work: Work, manifest: pd.DataFrame) -> Bank:
+    """The finished bank, with the recipe's teachers and views."""
+    headers = [Run(folder).header() for folder in work.ensemble]
+    return Bank.open(
+        work.bank, teachers=[header["model_sha256"] for header in headers], views=work.recipe.soften.views,
+        identity=_bank_identity(work, headers[0], manifest_hash(manifest)),
+    )  # fmt: skip
+
+
+def _bank_state(work: Work) -> State:
+    """How the bank stands; it differs if its folder holds one of other views, which is never replaced."""
+    runs = [Run(folder) for folder in work.ensemble]
+    if not (work.bank / "bank.json").exists() or not all(run.is_complete() for run in runs):
+        return "to do"
+    headers = [run.header() for run in runs]
+    identity = _bank_identity(work, headers[0], headers[0]["inputs"]["manifest"])
+    hashes = [header["model_sha256"] for header in headers]
+    try:
+        return _state(not Bank.missing(work.bank, identity, hashes, work.recipe.soften.views))
+    except InputError:
+        return "differs"
 
 
 def conclude(work: Work, manifest: pd.DataFrame, tell: Callable[[str], None]) -> None:

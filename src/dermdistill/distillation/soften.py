@@ -1,0 +1,78 @@
+"""Write a teacher's logits into a bank."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from dermdistill.distillation.bank_files import open_folder, open_teacher, read_stored, to_half, undone, write_view
+from dermdistill.distillation.bank_format import BankIdentity, BankTeacher
+from dermdistill.distillation.bank_v1 import refuse_writing
+from dermdistill.distillation.frozen import FrozenTeacher
+from dermdistill.distillation.labels import teacher_logits
+from dermdistill.errors import InputError
+from dermdistill.images.views import sample_views, view_seed
+from dermdistill.training.task import ImageSet
+
+
+def write_teacher(
+    folder: str | Path, identity: BankIdentity, teacher: FrozenTeacher, header: dict[str, Any], images: ImageSet,
+    views: int, *, device: torch.device, batch_size: int = 128,
+) -> BankTeacher:  # fmt: skip
+    """Write one teacher's logits into a bank, go on with them, or add views; those of other teachers stay.
+
+    Views that are there and whole are not computed again. Memory holds the images of one batch and the logits of one
+    file, however many views there are.
+
+    Args:
+        folder: the bank, which is made if need be.
+        identity: what the bank is for.
+        teacher: frozen.
+        header: its run header.
+        images: all training images, in any order, at the size of this teacher.
+        views: how many views it shall have at least, the plain one included.
+        device: where it computes.
+        batch_size: images a forward pass.
+
+    Returns:
+        Its header in the bank.
+
+    Raises:
+        InputError: the folder holds another bank or other images, the teacher has other classes, or its logits are
+            not finite.
+    """
+    folder = Path(folder)
+    refuse_writing(folder)
+    if tuple(header["classes"]) != identity.classes:
+        raise InputError(
+            f"the teachers of a bank must share their classes: '{header['name']}' has {tuple(header['classes'])}, "
+            f"the bank {identity.classes}"
+        )
+    bank, order = open_folder(folder, identity, images.sha256s)
+    entry = open_teacher(folder, BankTeacher.of_run(header))
+    todo = undone(read_stored(folder), entry, views)
+    place = {sha256: row for row, sha256 in enumerate(images.sha256s)}
+    rows = np.array([place[sha256] for sha256 in order], np.int64)
+    teacher = teacher.to(device)
+    with Progress(transient=True) as bars:
+        bar = bars.add_task(f"soften {entry.name}", total=len(todo))
+        for view in todo:
+            logits = _view(teacher, images, rows, view, identity, device, batch_size)
+            entry = write_view(folder, bank.shard, entry, view, to_half(logits, entry.name))
+            bars.advance(bar)
+    return entry
+
+
+def _view(
+    teacher: FrozenTeacher, images: ImageSet, rows: np.ndarray, view: int, identity: BankIdentity,
+    device: torch.device, batch_size: int,
+) -> np.ndarray:  # fmt: skip
+    """The logits of one view of all images, float32 [N, C]."""
+    seed, parts = view_seed(identity.seed, view), []
+    for start in range(0, len(rows), batch_size):
+        which = rows[start : start + batch_size]
+        parameters = sample_views([images.sha256s[row] for row in which], seed, identity.spec)
+        parts.append(teacher_logits([teacher], [images], which, parameters, device)[:, 0].cpu().numpy())
+    return np.concatenate(parts)
