@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dermdistill"
-CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "typer"}
+CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "simplejpeg", "typer"}
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy")
 
 BOXES = ("data", "teacher", "softlabels", "student", "evaluate", "export", "predict", "paper")
@@ -35,8 +35,16 @@ PREDICT_MAY_IMPORT = (
     "dermdistill.classes",
     "dermdistill.errors",
     "dermdistill.files",
+    "dermdistill.images.convert",
+    "dermdistill.images.damage",
+    "dermdistill.images.decode",
+    "dermdistill.images.formats",
     "dermdistill.images.preprocess",
+    "dermdistill.images.tiff",
+    "dermdistill.images.walk",
     "dermdistill.predict",
+    "dermdistill.privacy",
+    "dermdistill.specs",
 )
 LARGEST_FILE = 2 * 2**20
 
@@ -182,10 +190,12 @@ def test_no_stage_imports_the_command_line():
 
 
 def test_predict_imports_only_what_the_core_install_has():
-    files = [*modules("predict"), SOURCE / "images" / "preprocess.py"]
-    for name in ("errors", "files", "classes", "__init__", "images/__init__"):
+    files = [*modules("predict")]
+    for name in ("convert", "damage", "decode", "formats", "preprocess", "tiff", "walk"):
+        files.append(SOURCE / "images" / f"{name}.py")
+    for name in ("errors", "files", "classes", "privacy", "specs", "__init__", "images/__init__"):
         files.append(SOURCE / f"{name}.py")
-    allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "PIL", "pydantic", "rich"}
+    allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "PIL", "pydantic", "rich", "simplejpeg"}
     own = {"dermdistill", "dermdistill.__version__", "dermdistill.images"}
     wrong = [
         f"{path.relative_to(SOURCE)} imports {name}"
@@ -221,7 +231,7 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it():
     """Whatever is imported anywhere is in the core, or the command names the extra to install."""
     from dermdistill.cli import EXTRA_OF
 
-    core = {"PIL", "numpy", "onnxruntime", "pydantic", "rich", "typer", "dermdistill"}
+    core = {"PIL", "numpy", "onnxruntime", "pydantic", "rich", "simplejpeg", "typer", "dermdistill"}
     used = {name.split(".")[0] for path in sorted(SOURCE.rglob("*.py")) for name in imports(path)}
     assert used - set(sys.stdlib_module_names) - core - set(EXTRA_OF) == set()
     assert set(EXTRA_OF.values()) <= set(project()["project"]["optional-dependencies"])

@@ -18,7 +18,11 @@ when it is first used, so that `import dermdistill` takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dermdistill.privacy import opt_out
+
 __version__ = "0.1.0"
+
+opt_out()
 
 if TYPE_CHECKING:
     from dermdistill.api import build_student, evaluate, run_recipe
