@@ -62,9 +62,16 @@ def normal(requirement: str) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules that a file imports anywhere in it, `from a import b` as both 'a' and 'a.b'."""
+    """The modules that a file imports anywhere but for type checkers alone, `from a import b` as both 'a' and 'a.b'."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for_types = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    unseen = {inner for block in for_types for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if node in unseen:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
