@@ -66,12 +66,13 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import data, demo, deploy, evaluate, reproduce, train
+    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, recipes, reproduce, train
 
-    for module in (demo, train, evaluate, deploy):
+    for module in (demo, train, evaluate, deploy, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
+    app.add_typer(recipes.app, name="recipes")
 
 
 _register()
