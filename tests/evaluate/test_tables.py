@@ -57,6 +57,32 @@ def test_a_table_by_itself_is_judged(table: pd.DataFrame, tmp_path: Path, suffix
     assert (tmp_path / "mine-report" / "report.html").is_file()
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "encoding", "decimal"),
+    [
+        ("excel.csv", ";", "utf-8-sig", ","), ("excel.txt", "\t", "utf-16", "."), ("old.csv", ",", "latin-1", "."),
+        ("mine.tsv", "\t", "utf-8", "."),
+    ],
+)  # fmt: skip
+def test_tables_are_read_as_people_save_them(table, tmp_path, name, separator, encoding, decimal):
+    table["site"] = "Rücken"
+    path = tmp_path / name
+    table.to_csv(path, index=False, sep=separator, encoding=encoding, decimal=decimal)
+    manifest, models = read_predictions(path, Columns(probabilities=("probability",)))
+    assert set(manifest["site"]) == {"Rücken"}
+    logits = models[path.stem].table["logit_mel"]
+    assert np.allclose(1 / (1 + np.exp(-logits)), table["probability"])
+
+
+def test_blank_rows_and_workbooks_of_excel_are_read(table, tmp_path):
+    blank = pd.concat([table, pd.DataFrame(index=range(3))], ignore_index=True)
+    blank.to_csv(tmp_path / "blank.csv", index=False)
+    blank.to_excel(tmp_path / "book.xlsx", index=False)
+    for name in ("blank.csv", "book.xlsx"):
+        manifest, _ = read_predictions(tmp_path / name, Columns(probabilities=("probability",)))
+        assert manifest["melanoma"].tolist() == table["label"].tolist()
+
+
 def test_probabilities_are_judged_as_they_are(table: pd.DataFrame, tmp_path: Path):
     done = call(write(table, tmp_path / "mine.csv"), "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
@@ -139,7 +165,7 @@ def test_what_is_no_table(tmp_path: Path):
     with pytest.raises(InputError, match="no such table"):
         read_predictions(tmp_path / "none.csv")
     (tmp_path / "m.docx").touch()
-    with pytest.raises(InputError, match=r"a \.csv, \.tsv or \.parquet file, got '\.docx'"):
+    with pytest.raises(InputError, match=r"a \.csv, \.tsv, .* or \.parquet file, got '\.docx'"):
         read_predictions(tmp_path / "m.docx")
     (tmp_path / "empty.csv").write_text("id,label,p\n")
     with pytest.raises(InputError, match="has no rows"):

@@ -35,6 +35,20 @@ def _prepare(work):
 
 
 @pytest.fixture
+def images():
+    """images(folder, count): photographs of noise, all different."""
+    generator = np.random.default_rng(0)
+
+    def make(folder, count):
+        folder.mkdir(parents=True)
+        for index in range(count):
+            pixels = Image.fromarray(generator.integers(0, 255, (8, 8, 3), np.uint8)).resize((96, 96))
+            pixels.save(folder / f"{folder.parent.name}-{folder.name}{index}.jpg", quality=95)
+
+    return make
+
+
+@pytest.fixture
 def made(tmp_path):
     """A manifest, checked and split by the commands that are there for it."""
     generate(tmp_path / "data", n=90, size=48, seed=0)
@@ -107,7 +121,7 @@ def test_images_that_show_nothing_are_set_aside_before_anything_is_trained(tmp_p
     [
         ({"data": {}}, "give one of"),
         ({"data": {"manifest": "m.parquet", "synthetic": {}}}, "give one of"),
-        ({"data": {"manifest": "m.parquet", "limit": 100}}, "limit and drop_unknown do not go with it"),
+        ({"data": {"manifest": "m.parquet", "limit": 100}}, "limit, drop_unknown and drop_other do not go with it"),
         ({"data": {"synthetic": {}}, "split": {"file": "s.json"}}, "split.file needs data.manifest"),
         ({"data": {"manifest": "m.parquet"}, "split": {"held_out": "test"}}, "held_out = 'test' needs split.file"),
     ],
@@ -115,3 +129,36 @@ def test_images_that_show_nothing_are_set_aside_before_anything_is_trained(tmp_p
 def test_data_and_splits_that_do_not_go_together(content, match):
     with pytest.raises(InputError, match=match):
         _recipe(**content)
+
+
+def test_what_an_import_leaves_out_is_told_in_a_recipe_too(tmp_path, images):
+    root = tmp_path / "data"
+    images(root / "skin" / "melanoma", 8)
+    images(root / "skin" / "nevus", 8)
+    (root / "skin" / "nevus" / "scan.dcm").touch()
+    images(root / "more" / "nevus", 4)
+    recipe = _recipe(
+        data={"sources": [{"path": "skin"}, {"path": "more", "name": "benign"}]}, split={"folds": 3}
+    )  # fmt: skip
+    told = []
+    fabric = make_fabric("cpu")
+    fabric.launch()
+    run_recipe(Work(recipe, tmp_path / "work", root), fabric, told.append, only=lambda stage: False)
+    assert any(line.startswith("data: passed over 1 ") and line.endswith("scan.dcm") for line in told), told
+    assert f"data: note: {root / 'more'} holds no melanoma: nothing can be trained or tested on it alone" in told
+
+
+def test_damaged_images_are_set_aside_with_their_reason(tmp_path, images):
+    folder = tmp_path / "data" / "skin" / "nevus"
+    images(folder, 9)
+    images(tmp_path / "data" / "skin" / "melanoma", 8)
+    damaged = sorted(folder.iterdir())[0]
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    recipe = _recipe(data={"sources": [{"path": "skin"}]}, split={"folds": 3})
+    manifest, _ = _prepare(Work(recipe, tmp_path / "work", tmp_path / "data"))
+    assert len(manifest) == 16
+    aside = pd.read_csv(tmp_path / "work" / "set_aside.csv")
+    assert len(aside) == 1
+    assert damaged.stem in aside["image"][0]
+    assert "damaged" in aside["reason"][0]

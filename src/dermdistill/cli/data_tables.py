@@ -54,12 +54,9 @@ def import_(
     pairs = zip(folders, names, strict=True)
     result = combine([import_dataset(folder, layout, source=name, **options) for folder, name in pairs])
     write_manifest(result.manifest, out)
-    for reason, count in result.dropped.items():
-        typer.echo(f"dropped {count}: {reason}")
-    for what, paths in result.passed_over.items():
-        typer.echo(f"passed over {len(paths)} {what}, e.g. {paths[0]}")
-    for note in result.notes:
-        typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
+    for line in result.told():
+        note = line.startswith("note: ")
+        typer.secho(line, fg=typer.colors.YELLOW if note else None, err=note)
     if result.set_aside:
         aside = out.with_name(f"{out.stem}.set_aside.csv")
         _write_table([{"image": name, "reason": reason} for name, reason in result.set_aside], aside)

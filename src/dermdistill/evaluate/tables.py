@@ -9,6 +9,7 @@ import pandas as pd
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.data.manifest import COLUMNS
+from dermdistill.data.reading import TABLE_SUFFIXES, read_table
 from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ROLES, ModelPredictions
 
@@ -38,7 +39,7 @@ class Columns:
 def read_predictions(
     path: str | Path, columns: Columns = Columns()
 ) -> tuple[pd.DataFrame, dict[str, ModelPredictions]]:
-    """Read a CSV, TSV or Parquet table with an id, a label and a probability of melanoma in each row.
+    """Read a CSV, TSV, Excel or Parquet table with an id, a label and a probability of melanoma in each row.
 
     Columns named source, collection, sex, age and site make subgroups; one named role ('validation' or 'test') says
     which rows choose the thresholds.
@@ -93,15 +94,16 @@ def _manifest(rows: pd.DataFrame, table: pd.DataFrame, source: str) -> pd.DataFr
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"no such table: {path}")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return read_table(path)
+    if path.suffix.lower() != ".parquet":
+        known = ", ".join(TABLE_SUFFIXES) + " or .parquet"
+        raise InputError(f"a table of predictions is a {known} file, got '{path.suffix}' in {path}")
     try:
-        match path.suffix.lower():
-            case ".parquet":
-                return pd.read_parquet(path).reset_index(drop=True)
-            case ".csv" | ".tsv" | ".txt":
-                return pd.read_csv(path, sep=None, engine="python", dtype="string", encoding="utf-8-sig")
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a readable table: {error}") from None
-    raise InputError(f"a table of predictions is a .csv, .tsv or .parquet file, got '{path.suffix}' in {path}")
+        return pd.read_parquet(path).reset_index(drop=True)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not a readable Parquet file: {reason}; make it again") from None
 
 
 def _find(table: pd.DataFrame, columns: Columns, path: Path) -> tuple[dict[str, str], list[str]]:

@@ -55,11 +55,11 @@ def _imported(session: Session, spec: DataSpec) -> pd.DataFrame:
         import_dataset(root / source.path, source.layout, source=source.name, drop_unknown=spec.drop_unknown)
         for source in spec.sources
     ])  # fmt: skip
-    for reason, count in result.dropped.items():
-        session.tell(f"data: dropped {count} ({reason})")
+    for line in result.told():
+        session.tell(f"data: {line}")
     if spec.drop_other:
         other = result.manifest["diagnosis"].isna()
-        session.tell(f"data: dropped {int(other.sum())} (none of the seven classes)")
+        session.tell(f"data: dropped {int(other.sum())}: none of the seven classes")
         result.manifest = result.manifest[~other].reset_index(drop=True)
     table = result.manifest if spec.limit is None else _limited(result.manifest, spec.limit, work.recipe.seed)
     checked = check_manifest(table)

@@ -41,6 +41,12 @@ class ImportResult:
     notes: list[str] = field(default_factory=list)
     """What should be known about the set, as that its photographs are clinical."""
 
+    def told(self) -> list[str]:
+        """A line for each kind of row that was dropped, each kind of file that was passed over, and each note."""
+        dropped = [f"dropped {count}: {reason}" for reason, count in self.dropped.items()]
+        passed_over = [f"passed over {len(paths)} {what}, e.g. {paths[0]}" for what, paths in self.passed_over.items()]
+        return [*dropped, *passed_over, *(f"note: {note}" for note in self.notes)]
+
 
 def detect(folder: str | Path) -> str:
     """The layout of a folder, told by its files, or by tables one folder below if it holds none.
