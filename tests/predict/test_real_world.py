@@ -98,6 +98,8 @@ def test_a_single_image_is_one_image(shipped, photo):
     for one in (str(photo), photo, photo.read_bytes(), io.BytesIO(photo.read_bytes())):
         (result,) = shipped.predict(one)
         assert result.status == "ok"
+    (result,) = shipped.predict(str(CASES / "python_str" / "photo.jpg"))
+    assert result.status == "ok"
     (result,) = shipped.predict("photo.jpg")
     assert (result.file, result.status) == ("photo.jpg", "missing")
     with pytest.raises(TypeError, match="expected a path, bytes or an open binary file, got int"):

@@ -62,7 +62,9 @@ def _carry_out(
     budget: Any, recipe: Path | None, changes: dict[str, Any], folder: Path, data: Path | None, cache: Path | None,
     accelerator: str, tables: Any, names: list[str], protocol: Any, timed: bool, list_rows: bool,
 ) -> None:  # fmt: skip
+    import dataclasses
     import logging
+    import tempfile
     import warnings
 
     from dermdistill.khan2022.recipe import changed, named_rows, settings_of
@@ -77,10 +79,12 @@ def _carry_out(
         require_sizes(settings, rows, timed)
     fabric = make_fabric(accelerator)
     fabric.launch()
-    study = open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
     if list_rows:
-        show_rows(study, rows)
+        with tempfile.TemporaryDirectory() as drawn:  # what is only looked at leaves nothing in the study's folder
+            study = open_study(settings, Path(drawn), data, cache or Path(drawn) / "cache", fabric, typer.echo)
+            show_rows(dataclasses.replace(study, folder=folder), rows)
         return
+    study = open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
     try:
         reproduce(study, rows, timed)
     except KeyboardInterrupt:

@@ -59,10 +59,11 @@ def _launched(work: Any, accelerator: str, devices: int = 1, tensorboard: bool =
 
 def _tell(fabric: Any, log: Path) -> Callable[[str], None]:
     """Say a line on the terminal and, with the time, in the log; only the first process does."""
+    import textwrap
     from datetime import UTC, datetime
 
     def tell(line: str) -> None:
-        typer.echo(line)
+        typer.echo(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")

@@ -80,11 +80,8 @@ def trained(run: "Run") -> str:
     """What came out of a training, in a line."""
     header = run.trained()
     best, epoch = header.best_auroc, header.best_epoch + 1
-    kept = f"epoch {epoch} kept" if best is None else f"validation melanoma AUROC {best:.4f} in epoch {epoch}"
-    return (
-        f"{header.stage} {header.name}: {header.parameters:,} parameters, {kept}, "
-        f"trained for {header.training_seconds:.0f} s"
-    )
+    kept = f"epoch {epoch} kept" if best is None else f"validation AUROC {best:.3f} (epoch {epoch})"
+    return f"{header.stage} {header.name}: {header.parameters:,} parameters, {kept}, {header.training_seconds:.0f} s"
 
 
 def _where(work: Work) -> str:
