@@ -49,7 +49,7 @@ class Fake:
             "format": "dermdistill-splits/1",
             "manifest_sha256": manifest,
             "rule": {"folds": spec.folds, "seed": spec.seed, "holdout": 0.0},
-            "folds": {},
+            "folds": {"image": 0},
         }
         write_json(work.splits, {**content, "sha256": sha256_json(content)})
         return self._noted("split")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dermdistill.specs import NAME, Header, Strict
+from dermdistill.specs import NAME, Strict
 
 
 class SourceSpec(Strict):
@@ -112,10 +112,17 @@ class SplitSpec(Strict):
         return self
 
 
-class SplitsHeader(Header):
-    """splits.json without the fold of each image."""
+Fold = Annotated[int, Field(strict=True, ge=0)] | Literal["test"]
 
-    format: Literal["dermdistill-splits/1"]
-    manifest_sha256: str
+
+class SplitsFile(Strict):
+    """The file of frozen splits."""
+
+    format: Literal["dermdistill-splits/1"] = "dermdistill-splits/1"
+    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     rule: dict[str, Any]
-    sha256: str
+    """How the folds were made."""
+    folds: dict[str, Fold] = Field(min_length=1)
+    """The fold of each image id."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """The hash of everything else."""

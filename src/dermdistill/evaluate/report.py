@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermdistill import __version__
+from dermdistill.version import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dermdistill import __version__
+from dermdistill.version import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.files import read_json
 from dermdistill.khan2022.measures import spread

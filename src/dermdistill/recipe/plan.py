@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from dermdistill.data.spec import SplitsHeader
+from dermdistill.data.spec import SplitsFile
 from dermdistill.distillation.identity import Origin, student_identity, teacher_identity
 from dermdistill.distillation.spec import StudentSpec, TeacherSpec
 from dermdistill.recipe import actions
@@ -65,7 +65,7 @@ def origin(work: Work) -> Origin:
     split = work.recipe.split
     if not work.splits.exists() or split_state(work.splits, split).standing != "done":
         return Origin(UNKNOWN, UNKNOWN, work.split)
-    header = load_header(work.splits, SplitsHeader)
+    header = load_header(work.splits, SplitsFile)
     return Origin(header.manifest_sha256, header.sha256, work.split)
 
 
