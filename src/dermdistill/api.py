@@ -5,11 +5,12 @@ Each takes paths where a command takes them. Everything beneath is importable to
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from dermdistill.evaluate.document import Report
     from dermdistill.recipe.spec import Recipe
     from dermdistill.recipe.work import Work
 
@@ -95,7 +96,7 @@ def evaluate(
     replicates: int = 2000,
     seed: int = 0,
     role: str = "test",
-) -> dict[str, Any]:
+) -> "Report":
     """Judge models side by side on the same images, and write report.json, report.html and table.md.
 
     Args:
@@ -108,7 +109,7 @@ def evaluate(
         role: `test` or `validation`, the rows that are judged.
 
     Returns:
-        The contents of report.json.
+        The contents of report.json, typed.
 
     Raises:
         InputError: predictions do not fit the manifest or each other.

@@ -58,11 +58,11 @@ def _conclude(work: Any, predictions: Path, count: int, seconds: float) -> None:
     from rich.console import Console
 
     from dermdistill.classes import DISCLAIMER
-    from dermdistill.evaluate.report import key_figures
-    from dermdistill.files import read_json
+    from dermdistill.cli.key_table import key_table
+    from dermdistill.evaluate.document import load_report
 
     console = Console()
-    console.print(key_figures(read_json(work.report / "report.json")))
+    console.print(key_table(load_report(work.report / "report.json")))
     if work.recipe.data.synthetic is not None:
         console.print("[bold]These figures are of synthetic images and say nothing about skin.[/bold]")
     console.print(f"report       {work.report / 'report.html'}", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 class _Callable(ModuleType):
     """Makes `dermdistill.evaluate(…)` the public function, although the name is this package's too."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Judge models side by side: `dermdistill.api.evaluate`."""
         from dermdistill.api import evaluate
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError
-from dermdistill.evaluate.report import interval
+from dermdistill.evaluate.render.text import interval
 from dermdistill.files import read_json, write_text
 from dermdistill.publish.repository import add_root, find_root
 
