@@ -15,8 +15,9 @@ import sys
 import _common as common
 
 from dermdistill.data.splits import make_splits
-from dermdistill.distillation.distill import distill
+from dermdistill.distillation.distill import Lessons, distill
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec
+from dermdistill.training.cohort import Cohort
 from dermdistill.training.loop import make_fabric
 from dermdistill.training.spec import LossSpec, TrainSpec
 
@@ -34,11 +35,10 @@ def main() -> int:
     )
     with common.images(asked, EPOCH * common.BATCH + 32) as (manifest, folder):
         names = manifest["image_id"].tolist()
-        run = distill(
-            student, manifest, make_splits(manifest, 3), {"train": names[32:], "validation": names[:32], "test": []},
-            folder / "run", views=SoftenSpec(views=epochs, seed=asked.seed), seed=asked.seed,
-            fabric=make_fabric("cpu"), cache=folder / "cache",
-        )  # fmt: skip
+        roles = {"train": names[32:], "validation": names[:32], "test": []}
+        cohort = Cohort(manifest, make_splits(manifest, 3), roles, make_fabric("cpu"), folder / "cache")
+        lessons = Lessons(SoftenSpec(views=epochs, seed=asked.seed))
+        run = distill(student, cohort, folder / "run", lessons, seed=asked.seed)
         lines = run.read_metrics()
     shares = [line["data_share"] for line in lines[1:]]
     seconds = (lines[-1]["seconds"] - lines[0]["seconds"]) / (len(shares) * EPOCH)

@@ -41,9 +41,10 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(small, tmp_path_factory):
     """The finished run of a student trained for an epoch, its manifest, and a bundle of it."""
-    from dermdistill.distillation.distill import distill
+    from dermdistill.distillation.distill import Lessons, distill
     from dermdistill.distillation.spec import SoftenSpec, StudentSpec
     from dermdistill.export.bundle import export_bundle
+    from dermdistill.training.cohort import Cohort
     from dermdistill.training.loop import make_fabric
 
     manifest, splits, part, cache = small
@@ -53,10 +54,8 @@ def trained(small, tmp_path_factory):
         name="tiny", model="repds", image_size=32, weights="none", labels="none",
         loss={"kind": "ce"}, train={"epochs": 1, "batch_size": 8},
     )  # fmt: skip
-    run = distill(
-        spec, manifest, splits, part, folder / "run",
-        views=SoftenSpec(views=1), fabric=make_fabric("cpu"), cache=cache,
-    )  # fmt: skip
+    cohort = Cohort(manifest, splits, part, make_fabric("cpu"), cache)
+    run = distill(spec, cohort, folder / "run", Lessons(SoftenSpec(views=1)))
     bundle = export_bundle(run.folder, folder / "bundle", manifest)
     return SimpleNamespace(run=run, manifest=manifest, bundle=bundle)
 

@@ -40,8 +40,8 @@ def run_recipe(
     Raises:
         InputError: the recipe does not fit, or its data are not there.
     """
+    from dermdistill.recipe.run import run_recipe as run
     from dermdistill.recipe.spec import load_recipe
-    from dermdistill.recipe.stages import run_recipe as run
     from dermdistill.recipe.work import Work
     from dermdistill.training.loop import make_fabric
 

@@ -52,6 +52,8 @@ class OutputError(InputError):
 class IntegrityError(DermdistillError):
     """A stored artefact does not match the hash, schema or shape that was recorded for it."""
 
+    exit_code = 2
+
 
 class MissingExtraError(DermdistillError, ImportError):
     """A stage was asked for whose optional dependencies are not installed."""

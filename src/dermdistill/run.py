@@ -2,7 +2,7 @@
 
 run.json          recipe, seed, versions, git commit, hashes of all inputs, hardware, status
 metrics.jsonl     one line an epoch
-checkpoints/      last.safetensors (exact resume)
+checkpoints/      last.safetensors (exact resume) and previous.safetensors, should the last be damaged
 model.safetensors the best weights by validation melanoma AUROC
 predictions.parquet  logits of validation and test images
 """
@@ -10,18 +10,78 @@ predictions.parquet  logits of validation and test images
 import json
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_file, write_json, write_text
+from dermdistill.specs import Header, load_header
 
 FORMAT = "dermdistill-run/1"
 _PACKAGES = ("dermdistill", "numpy", "torch", "timm", "lightning-fabric", "safetensors", "pandas", "pillow")
+
+
+class Taught(Header):
+    """A teacher whose soft labels a student learned."""
+
+    name: str
+    model: str
+    image_size: int | None
+    """None for logits that came as a table."""
+    model_sha256: str
+
+
+class Inputs(Header):
+    """The SHA-256 of what a training started from."""
+
+    manifest: str
+    splits: str
+    bank: str | None = None
+    teachers: tuple[str, ...] = ()
+    """The weights of the teachers; runs of banks that were made before this was recorded have it in `taught_by`."""
+    weights: str | None = None
+    """The file of pretrained weights."""
+
+
+class RunHeader(Header):
+    """run.json of any run: of a network in training, of one that is finished, of a benchmark."""
+
+    format: Literal["dermdistill-run/1"]
+    stage: str = ""
+    status: Literal["running", "complete"]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    taught_by: tuple[Taught, ...] = ()
+
+
+class TrainedHeader(RunHeader):
+    """run.json of a finished teacher or student."""
+
+    stage: Literal["teacher", "student"]
+    status: Literal["complete"]
+    name: str
+    model: str
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int
+    inputs: Inputs
+    roles: dict[str, int]
+    data_sources: tuple[str, ...] = ()
+    parameters: int
+    macs: int
+    best_epoch: int
+    best_auroc: float | None
+    training_seconds: float
+    model_sha256: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +99,11 @@ class Run:
         return self.folder / "checkpoints" / "last.safetensors"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The checkpoint before the last one."""
+        return self.folder / "checkpoints" / "previous.safetensors"
+
+    @property
     def model(self) -> Path:
         return self.folder / "model.safetensors"
 
@@ -50,16 +115,40 @@ class Run:
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    def load(self) -> RunHeader:
+        """The header of any run.
+
+        Raises:
+            InputError: no run here.
+            IntegrityError: run.json is damaged, or is another kind of file.
+        """
+        return load_header(self.header_path, RunHeader)
+
+    def trained(self) -> TrainedHeader:
+        """The header of a finished teacher or student.
+
+        Raises:
+            InputError: no run here, one that is not finished, or another kind of run.
+        """
+        header = self.load()
+        if header.status != "complete" or header.stage not in ("teacher", "student"):
+            raise InputError(
+                f"{self.folder} is not a finished teacher or student: stage {header.stage}, status {header.status}"
+            )
+        return load_header(self.header_path, TrainedHeader)
+
     def header(self) -> dict[str, Any]:
-        """The contents of run.json."""
-        header = read_json(self.header_path)
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise IntegrityError(f"{self.header_path} is not a {FORMAT} file")
-        return header
+        """The contents of run.json as plain values, for reports."""
+        self.load()
+        return dict(read_json(self.header_path))
 
     def is_complete(self) -> bool:
         """Whether the run has ended well."""
-        return self.header_path.exists() and self.header()["status"] == "complete"
+        return self.header_path.exists() and self.load().status == "complete"
+
+    def has_learned(self) -> bool:
+        """Whether something would be lost if the run was replaced."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists() or self.is_complete()
 
     def weights(self) -> Path:
         """The file of the best weights of a finished run.
@@ -99,33 +188,97 @@ class Run:
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
+class Change(NamedTuple):
+    """A key of an identity whose value is another one than before."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {_shown(self.old)} and is {_shown(self.new)} now"
+
+
+class _Special:
+    """A value that is no value."""
+
+    def __init__(self, words: str):
+        self.words = words
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+UNKNOWN = _Special("not known yet")
+"""The value in an identity of what an earlier stage has yet to make, or of no importance; it equals everything."""
+ABSENT = _Special("not set")
+"""The value of a key that is not there."""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:56]}…'" if isinstance(value, str) else f"{text[:57]}…"
+
+
+def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
+    """The keys in which two identities differ, nested ones with dots.
+
+    Args:
+        old: as it was recorded, plain values; at the top it may have other keys besides, which are not compared.
+        new: as it is asked for.
+        key: where the two stand.
+    """
+    if old is UNKNOWN or new is UNKNOWN:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*new, *(name for name in old if key and name not in new)]:
+            place = f"{key}.{name}" if key else str(name)
+            yield from changes(old.get(name, ABSENT), new.get(name, ABSENT), place)
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        if any(True for pair in zip(old, new, strict=True) for _ in changes(*pair)):
+            yield Change(key, old, new)
+    elif _value(old) != _value(new):
+        yield Change(key, old, new)
+
+
+def _value(value: Any) -> Any:
+    return None if value is ABSENT else value
+
+
+def open_run(
+    folder: str | Path,
+    identity: dict[str, Any],
+    facts: dict[str, Any] | None = None,
+    *,
+    older: Callable[[dict[str, Any]], dict[str, Any]] = lambda header: header,
+) -> Run:
     """Make a run folder, or open the one that is there if it is the same run, or has not yet learned anything.
 
     Args:
         folder: where the run lives.
         identity: everything that decides the result (stage, recipe, seed, input hashes).
+        facts: what follows from the identity, and is recorded beside it, or in place of what is not compared.
+        older: brings a header that was written by an earlier version into today's form.
 
     Raises:
-        InputError: the folder holds another run; the differing keys are named.
+        InputError: the folder holds another run; the keys that changed are named.
     """
     run = Run(Path(folder))
     if run.header_path.exists():
-        header = run.header()
-        different = differing(header, identity)
+        different = list(changes(older(run.header()), identity))
         if not different:
             return run
-        if run.checkpoint.exists() or run.is_complete():
-            raise InputError(
-                f"{run.folder} holds another run: {', '.join(different)} differ from what is asked for; "
-                "choose another folder or remove this one"
-            )
+        if run.has_learned():
+            raise InputError(f"{run.folder} holds another run: {'; '.join(map(str, different))}; choose another folder")
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(
         run.header_path,
         {
             "format": FORMAT,
             **identity,
+            **(facts or {}),
             "versions": versions(),
             "git_commit": git_commit(),
             "hardware": hardware(),
@@ -134,18 +287,6 @@ def open_run(folder: str | Path, identity: dict[str, Any]) -> Run:
         },
     )
     return run
-
-
-def differing(header: dict[str, Any], identity: dict[str, Any]) -> list[str]:
-    """The keys in which a run is another one; a recipe's keys that it lacks, being older, count as their defaults."""
-    asked = json.loads(json.dumps(identity))
-    return [key for key in asked if _compared(header, key, header.get(key)) != _compared(header, key, asked[key])]
-
-
-def _compared(header: dict[str, Any], key: str, value: Any) -> Any:
-    from dermdistill.distillation.spec import complete
-
-    return complete(header.get("stage", ""), value) if key == "recipe" and isinstance(value, dict) else value
 
 
 def versions() -> dict[str, str]:

@@ -17,10 +17,12 @@ from dermdistill.data.splits import groups, make_splits
 from dermdistill.errors import InputError
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.recipe.parts import parts
+from dermdistill.recipe.prepare import _imported
+from dermdistill.recipe.session import Session
 from dermdistill.recipe.spec import Recipe
-from dermdistill.recipe.stages import _make_manifest
 from dermdistill.recipe.work import Work
 from dermdistill.specs import parse
+from dermdistill.training.loop import make_fabric
 
 
 @pytest.fixture
@@ -208,8 +210,7 @@ def test_a_recipe_names_its_sources(renderings, tmp_path):
     recipe = parse(Recipe, content, "recipe")
     assert recipe.data.model_dump(mode="json")["sources"] == sources, "work of older recipes stays current"
     work = Work(recipe, tmp_path / "work", tmp_path)
-    _make_manifest(work, print)
-    table = read_manifest(work.manifest)
+    table = _imported(Session(work, make_fabric("cpu"), print), recipe.data)
     assert table["image_id"].tolist() == ["ISIC_0000000", "ISIC_0000000@wide", "ISIC_0000001", "ISIC_0000001@wide"]
 
 

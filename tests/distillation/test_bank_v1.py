@@ -14,8 +14,7 @@ from dermdistill.distillation.labels import BankLabels
 from dermdistill.distillation.soften import write_teacher
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file, sha256_json
-from dermdistill.images.view_spec import ViewSpec
-from dermdistill.images.views import RENDER_VERSION
+from dermdistill.images.view_spec import RENDER_VERSION, ViewSpec
 
 CPU = torch.device("cpu")
 IDENTITY = BankIdentity(manifest_sha256="a" * 64, classes=CLASSES)

@@ -10,7 +10,7 @@ from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.distillation.bank import Bank
 from dermdistill.distillation.bank_format import BankIdentity
-from dermdistill.distillation.distill import distill, load_student
+from dermdistill.distillation.distill import Lessons, distill, load_student
 from dermdistill.distillation.labels import BankLabels, OnlineLabels
 from dermdistill.distillation.soften import write_teacher
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
@@ -18,6 +18,8 @@ from dermdistill.distillation.teach import load_teacher, teach
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.view_spec import ViewSpec
 from dermdistill.networks import registry
+from dermdistill.networks.cost import count
+from dermdistill.training.cohort import Cohort
 from dermdistill.training.loop import make_fabric
 from dermdistill.training.spec import LossSpec, TrainSpec
 from dermdistill.training.task import ClassifierTask, image_sets
@@ -39,7 +41,7 @@ def teachers(small, tmp_path_factory):
             drop_path_rate=0.0, train=TrainSpec(epochs=1, batch_size=16, ema=0.0, learning_rate=5e-3),
         )  # fmt: skip
         folders[name] = tmp_path_factory.mktemp(name)
-        teach(spec, manifest, splits, part, folders[name], fabric=make_fabric("cpu"), cache=cache)
+        teach(spec, Cohort(manifest, splits, part, make_fabric("cpu"), cache), folders[name])
     return folders
 
 
@@ -52,14 +54,14 @@ def make_bank(small, teachers, tmp_path_factory):
         folder, hashes = tmp_path_factory.mktemp("banks") / "bank", []
         for name in names:
             teacher, header = load_teacher(teachers[name])
-            classes = tuple(header["classes"])
+            classes = header.classes
             identity = BankIdentity(
                 **{"manifest_sha256": manifest_hash(manifest), "seed": VIEWS.seed, "spec": VIEWS.spec} | keys,
                 classes=classes,
             )
-            images = image_sets(manifest, {**part, "train": ids or part["train"]}, header["image_size"], classes, cache)
-            write_teacher(folder, identity, teacher, header, images["train"], views, device=CPU)
-            hashes.append(header["model_sha256"])
+            images = image_sets(manifest, {**part, "train": ids or part["train"]}, header.image_size, classes, cache)
+            write_teacher(folder, identity, teacher, header.model_dump(), images["train"], views, device=CPU)
+            hashes.append(header.model_sha256)
         return Bank.open(folder, teachers=hashes)
 
     return make
@@ -80,13 +82,9 @@ def train_student(small, teachers, bank, tmp_path_factory):
         torch.set_num_threads(1)
         options = {"epochs": 3, "batch_size": 8, "ema": 0.5, "learning_rate": 5e-3} | options
         wanted = StudentSpec(**{"name": "s", "model": "repds", "image_size": 32} | (spec or {}), train=options)
-        arguments = {
-            "manifest": manifest, "splits": splits, "bank": bank, "teachers": [teachers["t32"], teachers["t48"]],
-            "views": VIEWS,
-        } | (given or {})  # fmt: skip
-        return distill(
-            wanted, roles=part, folder=root / name, seed=seed, fabric=make_fabric("cpu"), cache=cache, **arguments
-        )
+        lessons = {"bank": bank, "teachers": [teachers["t32"], teachers["t48"]], "views": VIEWS} | (given or {})
+        cohort = Cohort(manifest, lessons.pop("splits", splits), part, make_fabric("cpu"), cache)
+        return distill(wanted, cohort, root / name, Lessons(**lessons), seed=seed)
 
     return train
 
@@ -169,8 +167,8 @@ def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_studen
     assert _losses(runs["bank"]) == _losses(runs["online"])
     assert _difference(runs["bank"], runs["online"]) == 0
     assert _difference(runs["bank"], train_student("another-seed", seed=1)) > 1e-2
-    hashes = [load_teacher(teachers[name])[1]["model_sha256"] for name in ("t32", "t48")]
-    assert runs["online"].header()["inputs"] | {"bank": bank.sha256, "teachers": []} == runs["bank"].header()["inputs"]
+    hashes = [load_teacher(teachers[name])[1].model_sha256 for name in ("t32", "t48")]
+    assert runs["online"].header()["inputs"] | {"bank": bank.sha256} == runs["bank"].header()["inputs"]
     assert runs["online"].header()["inputs"]["teachers"] == hashes
 
 
@@ -259,12 +257,12 @@ def test_a_student_is_read_back_and_its_predictions_come_out_again(small, train_
     names = CLASSES if classes == "seven" else BINARY_CLASSES
     run = train_student(f"back-{classes}", {"classes": classes}, epochs=1)
     student, header = load_student(run.folder)
-    assert tuple(header["classes"]) == names
-    assert header["inputs"]["manifest"] == manifest_hash(manifest)
-    assert header["inputs"]["splits"] == splits.sha256
-    assert header["parameters"] == registry.count(student, 32).parameters <= registry.BUDGET
+    assert header.classes == names
+    assert header.inputs.manifest == manifest_hash(manifest)
+    assert header.inputs.splits == splits.sha256
+    assert header.parameters == count(student, 32).parameters <= registry.BUDGET
     assert not student.training
-    mean, std = (torch.tensor(header[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (header.mean, header.std))
     table = pd.read_parquet(run.predictions)
     images = image_sets(manifest, part, 32, names, cache)
     assert table["image_id"].tolist() == [*part["validation"], *part["test"]]
@@ -287,8 +285,8 @@ def test_a_student_names_only_the_views_and_teachers_that_it_learned_from(train_
     assert run.header()["inputs"]["bank"] == first.sha256
     for name, views in (("t32", 5), ("t48", 5)):
         teacher, header = load_teacher(teachers[name])
-        images = image_sets(small[0], small[2], header["image_size"], CLASSES, small[3])["train"]
-        write_teacher(first.folder, first.identity, teacher, header, images, views, device=CPU)
+        images = image_sets(small[0], small[2], header.image_size, CLASSES, small[3])["train"]
+        write_teacher(first.folder, first.identity, teacher, header.model_dump(), images, views, device=CPU)
     grown = Bank.open(first.folder, teachers=[first.teachers[0].model_sha256])
     assert grown.views == 5
     again = train_student("named", given={"bank": grown})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dermdistill.errors import InputError
-from dermdistill.recipe.stages import find_data
+from dermdistill.recipe.checks import find_data
 
 
 def test_the_data_folder_is_the_one_given_else_of_the_variable_else_data(tmp_path, monkeypatch):

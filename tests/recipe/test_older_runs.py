@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dermdistill.distillation.identity import Origin, in_todays_form, student_identity, teacher_identity
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, complete
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, IntegrityError
 from dermdistill.evaluate.analyses.seeds import of_one_recipe
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.recipe.stages import _run_state
-from dermdistill.run import Run, open_run
+from dermdistill.files import sha256_json, write_json
+from dermdistill.recipe.state import marked_state, run_state
+from dermdistill.run import UNKNOWN, Run, changes, open_run
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -37,12 +39,13 @@ def test_a_recipe_that_lacks_a_key_matches_one_that_has_its_default(stage, tmp_p
     run = open_run(tmp_path, {"stage": stage, "seed": 0, "recipe": _older(recipe)})
     run.checkpoint.parent.mkdir()
     run.checkpoint.touch()
-    assert open_run(tmp_path, {"stage": stage, "seed": 0, "recipe": recipe}).header()["recipe"] == _older(recipe)
-    assert _run_state(tmp_path, 0, recipe) == "to do"
-    assert _run_state(tmp_path, 0, other) == "differs"
-    assert _run_state(tmp_path, 1, recipe) == "differs"
-    with pytest.raises(InputError, match="recipe differ"):
-        open_run(tmp_path, {"stage": stage, "seed": 0, "recipe": other})
+    same = {"stage": stage, "seed": 0, "recipe": recipe}
+    assert open_run(tmp_path, same, older=in_todays_form).header()["recipe"] == _older(recipe)
+    assert run_state(tmp_path, same).standing == "to do"
+    assert run_state(tmp_path, {**same, "recipe": other}).standing == "differs"
+    assert [change.key for change in run_state(tmp_path, {**same, "seed": 1}).changes] == ["seed"]
+    with pytest.raises(InputError, match=r"recipe\.train\.epoch_of was 'image' and is 'lesion' now"):
+        open_run(tmp_path, {**same, "recipe": other}, older=in_todays_form)
 
 
 def test_seeds_of_an_older_and_a_newer_run_are_of_one_recipe():
@@ -69,3 +72,42 @@ def test_published_runs_are_read_by_the_specs():
         whole = complete(header["stage"], header["recipe"])
         assert whole["train"]["epoch_of"] == "image"
         assert complete(header["stage"], whole) == whole
+
+
+def test_published_runs_differ_from_todays_in_how_views_were_rendered_alone():
+    """They are read, compared key by key, and told apart by the one thing that changed since."""
+    for path in sorted(RESULTS.glob("*/runs/**/run.json")):
+        run = Run(path.parent)
+        header, recipe = run.trained(), dict(run.load().recipe)
+        origin = Origin(header.inputs.manifest, header.inputs.splits, {"scheme": "cross", "tested": 0})
+        if header.stage == "teacher":
+            identity = teacher_identity(TeacherSpec.model_validate(recipe), origin, header.seed)
+        else:
+            views = SoftenSpec.model_validate(recipe.pop("views"))
+            teachers = [teacher.model_sha256 for teacher in header.taught_by] or [UNKNOWN]
+            identity = student_identity(StudentSpec.model_validate(recipe), views, origin, header.seed, teachers)
+        assert [change.key for change in changes(in_todays_form(run.header()), identity)] == ["render"], path
+
+
+def test_a_header_without_a_status_is_told_in_a_line(tmp_path):
+    (tmp_path / "run.json").write_text('{"format": "dermdistill-run/1", "stage": "teacher"}')
+    with pytest.raises(
+        IntegrityError, match=r"run\.json is damaged:\n  status: Field required\nmake it again"
+    ) as error:
+        Run(tmp_path).is_complete()
+    assert error.value.exit_code == 2
+
+
+def test_what_an_earlier_version_noted_of_a_stage_still_counts(tmp_path):
+    """It noted the hash of the values alone."""
+    identity = {"data": {"synthetic": {"images": 60}}, "manifest": None}
+    (tmp_path / "manifest.parquet").touch()
+    marker = {"stage": "data", "identity": sha256_json([identity["data"], None])}
+    write_json(tmp_path / "stages" / "data.json", marker)
+
+    def state(asked):
+        return marked_state(tmp_path, "data", asked, tmp_path / "manifest.parquet", remade=False)
+
+    assert state(identity).standing == "done"
+    changed = state({**identity, "data": {"synthetic": {"images": 70}}})
+    assert (changed.standing, [change.key for change in changed.changes]) == ("differs", ["data"])

@@ -12,8 +12,9 @@ from dermdistill.data.splits import read_splits
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.recipe.parts import parts
+from dermdistill.recipe.run import intended, run_recipe
+from dermdistill.recipe.session import Session
 from dermdistill.recipe.spec import Recipe
-from dermdistill.recipe.stages import prepare, stages
 from dermdistill.recipe.work import Work
 from dermdistill.specs import parse
 from dermdistill.training.loop import make_fabric
@@ -28,7 +29,9 @@ def _recipe(**content):
 def _prepare(work):
     fabric = make_fabric("cpu")
     fabric.launch()
-    return prepare(work, fabric, lambda line: None)
+    run_recipe(work, fabric, lambda line: None, only=lambda stage: False)
+    session = Session(work, fabric)
+    return session.manifest, session.splits
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_a_manifest_and_its_frozen_splits_are_taken_as_they_are(made, tmp_path):
     part = parts(recipe.split, manifest, found)[0].roles
     assert part["test"] == read_splits(splits).ids("test")
     assert part["validation"] == read_splits(splits).ids(0)
-    assert dict(stages(work))["data"] == "done"
+    assert [state.standing for _, state in intended(work)][:3] == ["done", "done", "to do"]
     read_manifest(work.manifest)["path"].map(Image.open)  # its images are found from the work folder as well
 
 
@@ -62,7 +65,7 @@ def test_another_manifest_in_the_same_place_is_other_data(made, tmp_path):
     work = Work(_recipe(data={"manifest": str(path)}), tmp_path / "work")
     _prepare(work)
     write_manifest(read_manifest(path)[:80], path)
-    with pytest.raises(InputError, match="holds the work of other data"):
+    with pytest.raises(InputError, match=r"data: manifest was \w{12} and is \w{12} now"):
         _prepare(work)
     recipe = _recipe(data={"manifest": str(path)}, split={"file": str(splits), "held_out": "test"})
     with pytest.raises(IntegrityError, match="belongs to a manifest with the hash"):

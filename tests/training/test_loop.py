@@ -208,7 +208,7 @@ def test_another_identity_in_the_same_folder_is_refused(tmp_path):
     assert run.header()["seed"] == 2
     run.checkpoint.parent.mkdir()
     run.checkpoint.touch()
-    with pytest.raises(InputError, match="seed differ"):
+    with pytest.raises(InputError, match="seed was 2 and is 3 now"):
         open_run(tmp_path, {"seed": 3})
     assert open_run(tmp_path, {"seed": 2}).header()["seed"] == 2
 

@@ -7,16 +7,17 @@ starts fast and runs with the core install alone; a command imports its stage wh
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
 import typer
 
 from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER
-from dermdistill.errors import DermdistillError, InputError, MissingExtraError, OutputError, explain_os_error
+from dermdistill.cli.stdout import abandon_stdout, printing
+from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
 
 EXTRA_OF = {
+    "h5py": "fetch",
     "imagehash": "data",
     "isic_cli": "fetch",
     "jinja2": "eval",
@@ -25,6 +26,7 @@ EXTRA_OF = {
     "medmnist": "fetch",
     "onnx": "export",
     "onnxscript": "export",
+    "openpyxl": "data",
     "pandas": "data",
     "pillow_heif": "heic",
     "psutil": "train",
@@ -103,27 +105,6 @@ def _run() -> None:
             pass
 
 
-@contextlib.contextmanager
-def printing() -> Iterator[None]:
-    """What the block prints is out when it ends.
-
-    A reader that has left, such as `head`, ends the block quietly.
-
-    Raises:
-        OutputError: standard output cannot be written.
-    """
-    try:
-        yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        _abandon_stdout()
-    except OSError as error:
-        if error.filename is not None:
-            raise  # of something else
-        raise OutputError("standard output", error) from None
-
-
 def _fail(error: DermdistillError, cause: BaseException | None = None) -> NoReturn:
     if os.environ.get("DERMDISTILL_DEBUG"):
         raise cause or error
@@ -133,11 +114,5 @@ def _fail(error: DermdistillError, cause: BaseException | None = None) -> NoRetu
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        _abandon_stdout()
+        abandon_stdout()
     sys.exit(error.exit_code)
-
-
-def _abandon_stdout() -> None:
-    """Drop what standard output still holds; else the interpreter tries once more to write it, and complains."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,19 +21,18 @@ def demo(
     import time
     from importlib import resources
 
-    from dermdistill.cli.train import _carry_out
+    from dermdistill.cli.train import carry_out, conclude
     from dermdistill.recipe.spec import load_recipe
     from dermdistill.recipe.work import Work
 
-    began = time.monotonic()
-    recipe = "demo-real" if data else "demo"
-    loaded = load_recipe(Path(str(resources.files("dermdistill"))) / "recipes" / f"{recipe}.toml")
-    folder = out or Path("work") / recipe
-    work = Work(loaded, folder, data, cache or folder / "cache")
-    _carry_out(work, accelerator)
+    began, name = time.monotonic(), "demo-real" if data else "demo"
+    path = Path(str(resources.files("dermdistill"))) / "recipes" / f"{name}.toml"
+    folder = out or Path("work") / name
+    work = Work(load_recipe(path), folder, data, cache or folder / "cache")
+    carry_out(work, path, accelerator)
     predictions = folder / "predictions.csv"
     count = _predict(work, predictions)
-    _conclude(work, predictions, count, time.monotonic() - began)
+    conclude(work, time.monotonic() - began, {"predictions": f"{predictions} ({count} held-out images)"})
 
 
 def _predict(work: Any, out: Path) -> int:
@@ -50,23 +49,3 @@ def _predict(work: Any, out: Path) -> int:
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         write(predictor.predict(files), predictor.classes, stream, "csv", {})
     return len(files)
-
-
-def _conclude(work: Any, predictions: Path, count: int, seconds: float) -> None:
-    import os
-
-    from rich.console import Console
-
-    from dermdistill.classes import DISCLAIMER
-    from dermdistill.cli.key_table import key_table
-    from dermdistill.evaluate.document import load_report
-
-    console = Console()
-    console.print(key_table(load_report(work.report / "report.json")))
-    if work.recipe.data.synthetic is not None:
-        console.print("[bold]These figures are of synthetic images and say nothing about skin.[/bold]")
-    console.print(f"report       {work.report / 'report.html'}", soft_wrap=True)
-    console.print(f"bundle       {work.bundle(work.exported[0])}", soft_wrap=True)
-    console.print(f"predictions  {predictions} ({count} held-out images)", soft_wrap=True)
-    console.print(f"time         {seconds / 60:.1f} minutes on {os.cpu_count()} cores", soft_wrap=True)
-    console.print(DISCLAIMER)

@@ -125,7 +125,7 @@ def _accept_any_name(stream: TextIO | None, errors: str) -> None:
 @contextlib.contextmanager
 def _output(out: Path | None) -> Iterator[TextIO]:
     if out is None:
-        from dermdistill.cli import printing
+        from dermdistill.cli.stdout import printing
 
         with printing():
             yield sys.stdout

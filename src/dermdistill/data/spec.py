@@ -1,10 +1,10 @@
 """Where images come from and how they are split."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dermdistill.specs import NAME, Strict
+from dermdistill.specs import NAME, Header, Strict
 
 
 class SourceSpec(Strict):
@@ -110,3 +110,12 @@ class SplitSpec(Strict):
         if wrong or (self.scheme == "sources" and not self.tested):
             raise ValueError(f"scheme '{self.scheme}' expects {expected} in tested, got {list(self.tested)}")
         return self
+
+
+class SplitsHeader(Header):
+    """splits.json without the fold of each image."""
+
+    format: Literal["dermdistill-splits/1"]
+    manifest_sha256: str
+    rule: dict[str, Any]
+    sha256: str

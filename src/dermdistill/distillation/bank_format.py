@@ -9,8 +9,7 @@ from pydantic import Field
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
-from dermdistill.images.view_spec import ViewSpec
-from dermdistill.images.views import RENDER_VERSION
+from dermdistill.images.view_spec import RENDER_VERSION, ViewSpec
 from dermdistill.specs import Strict, parse
 
 FORMAT: Final = "dermdistill-bank/2"

@@ -11,8 +11,7 @@ from dermdistill.distillation.bank_files import Stored
 from dermdistill.distillation.bank_format import MEND, BankIdentity, BankTeacher, Channels
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_file, sha256_json
-from dermdistill.images.view_spec import ViewSpec
-from dermdistill.images.views import RENDER_VERSION
+from dermdistill.images.view_spec import RENDER_VERSION, ViewSpec
 from dermdistill.specs import Strict, load_header
 
 FORMAT: Final = "dermdistill-bank/1"

@@ -14,8 +14,8 @@ from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.errors import InputError
 from dermdistill.images.preprocess import PREPROCESS_VERSION
 from dermdistill.images.render import apply_views
-from dermdistill.images.view_spec import ViewSpec
-from dermdistill.images.views import RENDER_VERSION, sample_views, view_seed
+from dermdistill.images.view_spec import RENDER_VERSION, ViewSpec
+from dermdistill.images.views import sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file
 from torch import nn
 
 from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.sources import SOURCES
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, read_model
 from dermdistill.evaluate.thresholds import Chosen, choose
 from dermdistill.export.card import model_card, weights_licence
@@ -24,8 +23,7 @@ from dermdistill.export.parity import check_parity
 from dermdistill.files import sha256_file, write_json
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
-from dermdistill.networks.registry import build
-from dermdistill.networks.teachers import teacher_network
+from dermdistill.networks.load import load_network
 from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, ThresholdSpec, read_bundle
 from dermdistill.run import Run
 
@@ -70,7 +68,7 @@ def export_bundle(
         raise InputError(f"{run.folder} is not finished; train it to the end first")
     if manifest_hash(manifest) != header["inputs"]["manifest"]:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
-    model, unseen = _load(run, header), out_of_fold or _validation(run)
+    model, unseen = load_network(run)[0].module, out_of_fold or _validation(run)
     chosen = _choose(unseen, manifest)
     deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], chosen.temperature)
     facts = _facts(name or header["name"], header, manifest, model)
@@ -115,19 +113,6 @@ def _swap(new: Path, out: Path) -> None:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _load(run: Run, header: dict[str, Any]) -> nn.Module:
-    if header["stage"] == "teacher":
-        size = header["image_size"]
-        model, *_ = teacher_network(header["model"], len(header["classes"]), weights="none", image_size=size)
-    else:
-        model = build(header["model"], len(header["classes"]), image_size=header["image_size"], weights="none")
-    try:
-        model.load_state_dict(load_file(run.weights()))
-    except RuntimeError as error:
-        raise IntegrityError(f"{run.model} does not fit the model '{header['model']}': {error}") from None
-    return model.eval()
 
 
 def _validation(run: Run) -> ModelPredictions:

@@ -1,5 +1,7 @@
 """Decoded images in a memory-mapped cache, so that no training step waits for a JPEG."""
 
+from __future__ import annotations
+
 import logging
 import os
 import shutil
@@ -7,10 +9,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from rich.progress import Progress
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
@@ -24,6 +25,9 @@ from dermdistill.images.preprocess import (
     resize_source,
     resize_square,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+RENDER_VERSION = "source-gaussian/2"
+"""Names how `dermdistill.images.render` renders views; the first rendering warped images that were shrunk before, and
+blurred them."""
 EFFECTS = {
     "hair": (1, 60), "ruler": (0, 1), "illumination": (0, 1), "vignette": (0, 1), "gamma": (0.2, 5),
     "sharpness": (-1, 3), "noise": (0, 0.5), "resample": (16, 1024), "jpeg": (1, 100),

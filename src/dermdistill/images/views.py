@@ -32,9 +32,6 @@ KERNELS = 3
 """Kinds of resampling, see `effects`."""
 PLAIN = 0
 """The view seed of the plain, unchanged image."""
-RENDER_VERSION = "source-gaussian/2"
-"""Names how `dermdistill.images.render` renders views; the first rendering warped images that were shrunk before, and
-blurred them."""
 
 
 def view_seed(seed: int, view: int) -> int:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from dermdistill.errors import InputError
 from dermdistill.khan2022.published import TABLE_2
 from dermdistill.networks.dsnet import DSNet
-from dermdistill.networks.pretrained import Weights, build_teacher, normalisation
+from dermdistill.networks.packages import Weights
+from dermdistill.networks.pretrained import build_teacher, normalisation
 
 _HALF = (0.5, 0.5, 0.5)
 _KERAS_NORMALISATION = 7

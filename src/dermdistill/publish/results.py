@@ -24,8 +24,9 @@ from dermdistill.publish.external import amend_card
 from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
 from dermdistill.publish.repository import add_root, find_root
+from dermdistill.recipe.run import intended
 from dermdistill.recipe.spec import load_recipe
-from dermdistill.recipe.stages import stages
+from dermdistill.recipe.stage import refuse
 from dermdistill.recipe.work import Work
 from dermdistill.run import Run
 
@@ -56,7 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def require_finished(work: Work) -> None:
     """Raise InputError unless every stage is done."""
-    undone = [stage for stage, state in stages(work) if state != "done"]
+    standing = intended(work)
+    refuse(standing)
+    undone = [stage.name for stage, state in standing if state.standing != "done"]
     if undone:
         raise InputError(f"{work.folder} is not finished: {', '.join(undone)} to do; `dermdistill run` goes on with it")
 

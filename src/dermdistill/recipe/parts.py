@@ -6,12 +6,15 @@ trains on all images, predicts none, and is judged by the others.
 """
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dermdistill.data.spec import SplitSpec
-from dermdistill.data.splits import TEST, Splits, groups, roles
 from dermdistill.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dermdistill.data.splits import Splits
 
 WHOLE = ""
 """The name of a hold-out's only part, which lies in the work folder itself."""
@@ -39,12 +42,22 @@ def _tested(spec: SplitSpec) -> tuple[int | str, ...]:
     return spec.tested or tuple(range(spec.folds))
 
 
-def parts(spec: SplitSpec, manifest: pd.DataFrame, splits: Splits) -> list[Part]:
+def part_identity(spec: SplitSpec, name: str) -> dict[str, Any]:
+    """Which folds or sources train, validate and test in a part; with the splits' hash it decides the images."""
+    if spec.scheme == "hold-out":
+        return {"scheme": spec.scheme, "held_out": spec.held_out, "validation": spec.validation}
+    tested = dict(zip(part_names(spec), _tested(spec), strict=False))
+    return {"scheme": spec.scheme, "tested": tested.get(name, "none")}
+
+
+def parts(spec: SplitSpec, manifest: "pd.DataFrame", splits: "Splits") -> list[Part]:
     """The parts of a recipe.
 
     Raises:
         InputError: a fold or source that is not there.
     """
+    from dermdistill.data.splits import TEST, roles
+
     if spec.scheme == "hold-out":
         return [Part(WHOLE, roles(splits, spec.held_out, spec.validation))]
     if spec.scheme == "cross":
@@ -57,8 +70,12 @@ def parts(spec: SplitSpec, manifest: pd.DataFrame, splits: Splits) -> list[Part]
     return [Part(name, found) for name, found in zip(part_names(spec), tested, strict=True)]
 
 
-def _without(source: str, manifest: pd.DataFrame) -> dict[str, list[str]]:
+def _without(source: str, manifest: "pd.DataFrame") -> dict[str, list[str]]:
     """Test on one source and train on the others, without copies of what is tested."""
+    import pandas as pd
+
+    from dermdistill.data.splits import groups
+
     test = (manifest["source"] == source).to_numpy(bool)
     if not test.any() or test.all():
         known = ", ".join(sorted(manifest["source"].unique()))

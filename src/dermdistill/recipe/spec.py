@@ -1,6 +1,5 @@
 """The recipe: the stages' specs, composed."""
 
-import tomllib
 from pathlib import Path
 from typing import Self
 
@@ -8,10 +7,9 @@ from pydantic import Field, model_validator
 
 from dermdistill.data.spec import DataSpec, SplitSpec
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
-from dermdistill.errors import InputError
 from dermdistill.evaluate.spec import ENSEMBLE, EvaluateSpec
 from dermdistill.export.spec import ExportSpec
-from dermdistill.specs import Name, Strict, parse
+from dermdistill.specs import Name, Strict, load_toml
 
 
 class Recipe(Strict):
@@ -76,13 +74,6 @@ def load_recipe(path: str | Path) -> Recipe:
     """Read and check a TOML recipe.
 
     Raises:
-        InputError: no such file, not TOML, or a list of every key that does not fit.
+        InputError: no such file, not UTF-8, not TOML, or a list of every key that does not fit.
     """
-    path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no such recipe: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
-    return parse(Recipe, content, str(path))
+    return load_toml(path, Recipe)

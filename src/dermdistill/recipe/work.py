@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from dermdistill.distillation.spec import StudentSpec, TeacherSpec
-from dermdistill.recipe.parts import FINAL, WHOLE, part_names
+from dermdistill.errors import InputError
+from dermdistill.recipe.parts import FINAL, WHOLE, part_identity, part_names
 from dermdistill.recipe.spec import Recipe
 from dermdistill.run import Run
 
@@ -21,6 +22,11 @@ class Work:
     part: str = WHOLE
     """The part of the recipe whose teachers, bank and students are meant."""
 
+    def __post_init__(self) -> None:
+        for what, path in (("--out", self.folder), ("--cache", self.cache)):
+            if path is not None and path.exists() and not path.is_dir():
+                raise InputError(f"{what} is {path}, which is a file; give a folder")
+
     def of(self, part: str) -> Self:
         """The same work, of one part."""
         return replace(self, part=part)
@@ -32,6 +38,16 @@ class Work:
     @property
     def splits(self) -> Path:
         return self.folder / "splits.json"
+
+    @property
+    def synthetic(self) -> Path:
+        """The folder of generated images."""
+        return self.folder / "synthetic"
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """Which folds or sources train, validate and test in this part."""
+        return part_identity(self.recipe.split, self.part)
 
     @property
     def bank(self) -> Path:
@@ -72,12 +88,15 @@ class Work:
         return list(self.recipe.teachers) if needed else []
 
     @property
+    def taught_in(self) -> list[Self]:
+        """The parts whose teachers this part's students learn from."""
+        borrowed = self.part == FINAL and self.recipe.split.final_teachers == "tested"
+        return self.tested if borrowed else [self]
+
+    @property
     def ensemble(self) -> list[Path]:
         """The run folders of the teachers that this part's students learn from."""
-        borrowed = self.part == FINAL and self.recipe.split.final_teachers == "tested"
-        return [
-            part.teacher(spec.name) for part in (self.tested if borrowed else [self]) for spec in self.recipe.teachers
-        ]
+        return [part.teacher(spec.name) for part in self.taught_in for spec in self.recipe.teachers]
 
     @property
     def needs_bank(self) -> bool:

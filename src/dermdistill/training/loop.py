@@ -7,13 +7,12 @@ checkpoint ends with the same weights, bit for bit on a CPU.
 
 import contextlib
 import importlib
-import json
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,16 +21,17 @@ import numpy as np
 import torch
 from lightning_fabric.loggers import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save_file
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from dermdistill.errors import DermdistillError, InputError, IntegrityError
-from dermdistill.files import atomic_path
+from dermdistill.errors import DermdistillError, InputError
 from dermdistill.run import Run
+from dermdistill.training.checkpoint import Progressed, restore, save_model, store
 from dermdistill.training.memory import keep_freed_memory
 from dermdistill.training.spec import TrainSpec
+
+_TOLD = {"loss": "loss", "auroc": "AUROC", "accuracy": "acc"}
+"""What an epoch's line on the terminal says, and in which words."""
 
 
 class Task(Protocol):
@@ -54,22 +54,6 @@ class Task(Protocol):
         """Validation figures; `auroc` decides which checkpoint is kept."""
 
 
-@dataclass
-class Progressed:
-    """How far a run has come; stored in each checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    """Steps done within the epoch."""
-    best: float | None = None
-    """Highest validation melanoma AUROC so far."""
-    best_epoch: int = -1
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    """Training time of the finished epochs and of this one."""
-    timing: dict[str, float] = field(default_factory=lambda: {"data": 0.0, "step": 0.0})
-
-
 def make_fabric(
     accelerator: str = "auto", devices: int | str = 1, precision: str = "32-true", tensorboard: Path | None = None
 ) -> lightning.Fabric:
@@ -79,19 +63,26 @@ def make_fabric(
 
     Raises:
         ModuleNotFoundError: TensorBoard is wanted and not installed.
+        InputError: this machine has no such accelerator, or not so many of them.
     """
     if tensorboard is not None:
         importlib.import_module("tensorboard")
     keep_freed_memory()
     several = devices not in (1, "1")
     strategy = "ddp" if several else "auto"
-    return lightning.Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]
-        loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
-    )
+    try:
+        return lightning.Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+            loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"--accelerator {accelerator} with {devices} device(s) cannot be used here: {error}; "
+            "choose --accelerator auto or cpu"
+        ) from None
 
 
 def fit(task: Task, model: nn.Module, spec: TrainSpec, seed: int, run: Run, fabric: lightning.Fabric) -> Progressed:
@@ -118,7 +109,7 @@ def fit(task: Task, model: nn.Module, spec: TrainSpec, seed: int, run: Run, fabr
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, spec))
     if average is not None:
         average.to(fabric.device)
-    done = _restore(run, model, average, optimizer)
+    done = restore(run, model, average, optimizer)
     with _stop_requests() as requests, _bars(fabric) as bars:
         loop = _Loop(task, model, wrapped, average, optimizer, spec, seed, run, fabric, done, requests)
         loop.train(bars)
@@ -150,10 +141,17 @@ class _Loop:
         while self.done.epoch < self.spec.epochs and not self._tired():
             bars.reset(steps, total=self.steps, completed=self.done.step)
             self._epoch(lambda loss: bars.update(steps, advance=1, note=f"loss {loss:.4f}"))
+            seconds = sum(self.done.timing.values())
             line = self._end_epoch()
             bars.update(epochs, advance=1, note=f"auroc {line['auroc'] or math.nan:.4f}")
             if not bars.console.is_terminal:
-                bars.console.print(" ".join(f"{key}={_short(value)}" for key, value in line.items()))
+                bars.console.print(self._told(line, seconds), soft_wrap=True, highlight=False)
+
+    def _told(self, line: dict[str, Any], seconds: float) -> str:
+        """An epoch in at most 80 columns, for names of up to 20 letters."""
+        name, epoch = self.run.folder.name, f"{line['epoch'] + 1}/{self.spec.epochs}"
+        figures = [f"{word} {line[key]:.3f}" for key, word in _TOLD.items() if line.get(key) is not None]
+        return f"{name:<12} epoch {epoch:<5} {'  '.join(figures)}  {seconds:.0f} s (total {line['seconds']:.0f} s)"
 
     def _tired(self) -> bool:
         patience = self.spec.patience
@@ -245,7 +243,7 @@ class _Loop:
     def _save(self) -> None:
         self.saved = time.monotonic()
         if self.fabric.is_global_zero:
-            _store(self.run, self.model, self.average, self.optimizer, self.done)
+            store(self.run, self.model, self.average, self.optimizer, self.done)
 
 
 def learning_rate(epoch: float, spec: TrainSpec) -> float:
@@ -277,12 +275,6 @@ def make_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
             return torch.optim.Adadelta(groups, lr=spec.learning_rate)
 
 
-def save_model(model: nn.Module, run: Run) -> None:
-    """Write a model's weights and statistics to the run's model.safetensors."""
-    with atomic_path(run.model) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
-
-
 def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
@@ -291,50 +283,6 @@ def _deterministic(fabric: lightning.Fabric) -> None:
     torch.backends.cudnn.benchmark = False
     if fabric.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def _store(run: Run, model: nn.Module, average: ModelEmaV3 | None, optimizer: Any, done: Progressed) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.module.state_dict().items()}
-    scalars: dict[str, Any] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value
-            else:
-                scalars[f"{index}.{key}"] = value
-    metadata = {"progress": json.dumps(vars(done)), "optimizer": json.dumps(scalars)}
-    with atomic_path(run.checkpoint) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-                  temporary, metadata=metadata)  # fmt: skip
-
-
-def _restore(run: Run, model: nn.Module, average: ModelEmaV3 | None, optimizer: Any) -> Progressed:
-    if not run.checkpoint.exists():
-        return Progressed()
-    try:
-        with safe_open(run.checkpoint, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
-        model.load_state_dict(_part(tensors, "model."))
-        if average is not None:
-            average.module.load_state_dict(_part(tensors, "average."))
-    except (RuntimeError, OSError, ValueError) as error:
-        raise IntegrityError(f"{run.checkpoint} does not fit this model ({error}); remove it to start anew") from error
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in _part(tensors, "optimizer.").items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    for name, value in json.loads(metadata["optimizer"]).items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progressed(**json.loads(metadata["progress"]))
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @contextlib.contextmanager
@@ -364,7 +312,3 @@ def _bars(fabric: lightning.Fabric) -> Progress:
         TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     return Progress(*columns, transient=True, disable=not fabric.is_global_zero)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

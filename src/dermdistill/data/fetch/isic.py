@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from rich.progress import Progress
 
-from dermdistill.data.fetch.download import (
+from dermdistill.data.fetch.publisher import (
     COLLECTIONS,
     ISIC_API,
     ISIC_PREFIX,

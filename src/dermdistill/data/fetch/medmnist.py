@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from dermdistill.data.fetch.download import Fetched, FetchError, told
+from dermdistill.data.fetch.publisher import Fetched, FetchError, told
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError
 from dermdistill.files import write_json, write_text

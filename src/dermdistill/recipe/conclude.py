@@ -1,0 +1,84 @@
+"""The last stages: the report and the bundles. What they rest on is known without torch or pandas."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dermdistill.recipe.state import file_hash
+from dermdistill.recipe.work import Work
+from dermdistill.run import Run
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.predictions import ModelPredictions
+    from dermdistill.recipe.session import Session
+
+
+def names(work: Work) -> list[str]:
+    """The teachers and the students of a recipe."""
+    return [spec.name for spec in work.recipe.teachers] + [spec.name for spec in work.recipe.students]
+
+
+def report_identity(work: Work) -> dict[str, Any]:
+    """What decides the report."""
+    predictions = {
+        name: [file_hash(Run(_folder(part, name)).predictions) for part in work.tested] for name in names(work)
+    }
+    return {
+        "predictions": predictions,
+        "evaluate": work.recipe.evaluate.model_dump(mode="json"),
+        "manifest": file_hash(work.manifest),
+    }
+
+
+def bundle_identity(work: Work, name: str) -> dict[str, Any]:
+    """What decides a bundle."""
+    return {
+        "model": file_hash(Run(work.shipped.student(name)).model),
+        "predictions": [file_hash(Run(part.student(name)).predictions) for part in work.tested],
+        "report": file_hash(work.report / "report.json"),
+    }
+
+
+def make_report(work: Work, session: "Session") -> str:
+    """Judge every model on the same images."""
+    from dermdistill.evaluate.report import evaluate
+
+    spec = work.recipe.evaluate
+    evaluate(
+        session.manifest, _predictions(work), work.report, baseline=work.recipe.baseline,
+        replicates=spec.replicates, seed=spec.seed,
+    )  # fmt: skip
+    return f"evaluate: {work.report / 'report.html'}"
+
+
+def make_bundle(work: Work, name: str, session: "Session") -> str:
+    """Export one student."""
+    from dermdistill.export.bundle import export_bundle
+
+    crossed = work.recipe.split.scheme != "hold-out"
+    export_bundle(
+        work.shipped.student(name), work.bundle(name), session.manifest, name=name,
+        report=work.report / "report.json", force=True, out_of_fold=_predictions(work)[name] if crossed else None,
+    )  # fmt: skip
+    return f"export: {work.bundle(name)}"
+
+
+def _predictions(work: Work) -> "dict[str, ModelPredictions]":
+    """Each model's predictions and the teachers' average; of several parts each image's by what never saw it."""
+    from dermdistill.evaluate.predictions import pool, read_model, with_ensemble
+    from dermdistill.files import atomic_path
+
+    teachers = [spec.name for spec in work.recipe.teachers]
+    if work.recipe.split.scheme == "hold-out":
+        return with_ensemble({name: read_model(_folder(work, name)) for name in names(work)}, teachers)
+    pooled = {name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names(work)}
+    pooled = with_ensemble(pooled, teachers)
+    for name, model in pooled.items():
+        path = work.report / "out-of-fold" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            model.table.to_parquet(temporary, index=False)
+    return pooled
+
+
+def _folder(work: Work, name: str) -> Path:
+    return work.teacher(name) if name in {spec.name for spec in work.recipe.teachers} else work.student(name)
