@@ -32,9 +32,8 @@ REGISTRY = {
     "external-tests": "dermdistill.publish.external:External",
     "recipe": "dermdistill.recipe.spec:Recipe",
     "report": "dermdistill.evaluate.document:Report",
-    "run": "dermdistill.run:RunHeader",
-    "run-trained": "dermdistill.run:TrainedHeader",
-    "splits": "dermdistill.data.spec:SplitsFile",
+    "run": "dermdistill.run:TrainedHeader",
+    "splits": "dermdistill.data.spec:SplitsHeader",
 }
 """Each schema's name and the model that it describes."""
 KEYS = Path("docs") / "reference" / "recipe.md"
