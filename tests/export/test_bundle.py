@@ -61,7 +61,7 @@ def test_the_graph_says_what_it_is_and_nothing_of_where_it_was_made(trained):
     spec = json.loads((trained.bundle / "bundle.json").read_text())
     for key in ("classes", "input", "thresholds", "licence", "data", "temperature"):
         assert json.loads(metadata[key]) == spec[key], key
-    assert spec["data"]["manifest_sha256"] == trained.run.header()["inputs"]["manifest"]
+    assert spec["data"]["manifest_sha256"] == trained.run.trained().inputs.manifest
     assert spec["data"]["synthetic"] is True
     assert metadata["intended_use"].startswith("SYNTHETIC")
     content = (trained.bundle / "model.onnx").read_bytes()
@@ -73,7 +73,7 @@ def test_the_card_and_the_licence(trained, tmp_path):
     card = (trained.bundle / "MODEL_CARD.md").read_text()
     assert DISCLAIMER in card
     assert "SYNTHETIC" in card
-    assert trained.run.header()["inputs"]["manifest"] in card
+    assert trained.run.trained().inputs.manifest in card
     recipe = json.loads(card.split("```json\n")[1].split("```")[0])
     assert recipe["loss"]["kind"] == "ce"
     assert "weights_file" not in recipe

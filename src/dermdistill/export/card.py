@@ -11,9 +11,10 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import interval
+from dermdistill.run import TrainedHeader
 
 
-def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path | None) -> str:
+def model_card(facts: dict[str, Any], header: TrainedHeader, report: str | Path | None) -> str:
     """A Markdown model card: use, data, training, figures, limits.
 
     Args:
@@ -22,7 +23,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
         report: a report.json, or None for a card without figures.
     """
     data, model, entry = facts["data"], facts["model"], facts["input"]
-    recipe = {key: value for key, value in header["recipe"].items() if key != "weights_file"}  # a path of this machine
+    recipe = {key: value for key, value in header.recipe.items() if key != "weights_file"}  # a path of this machine
     classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in facts["classes"])
     citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data["sources"] if name in SOURCES)
     thresholds = "\n".join(
@@ -61,7 +62,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Training
 
-- Architecture `{model["name"]}`, seed {header["seed"]}, hardware: {header["hardware"]}.
+- Architecture `{model["name"]}`, seed {header.seed}, hardware: {header.hardware}.
 {_teachers(header)}- Recipe, resolved:
 
 ```json
@@ -70,7 +71,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Figures
 
-{_figures(header["name"], report)}
+{_figures(header.name, report)}
 
 ## Limits
 
@@ -85,11 +86,11 @@ Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LI
 """
 
 
-def _teachers(header: dict[str, Any]) -> str:
+def _teachers(header: TrainedHeader) -> str:
     """Whose soft labels it learned, as a line; nothing for a teacher, or where its run does not say."""
-    if "taught_by" not in header:
+    if "taught_by" not in header.model_fields_set:
         return ""
-    found = [f"`{of['model']}` at {of['image_size']} px (`{of['model_sha256'][:12]}`)" for of in header["taught_by"]]
+    found = [f"`{of.model}` at {of.image_size} px (`{of.model_sha256[:12]}`)" for of in header.taught_by]
     return f"- Soft labels: {'the average of ' if len(found) > 1 else ''}{', '.join(found) or 'none'}.\n"
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from dermdistill.version import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.files import read_json
 from dermdistill.khan2022.measures import spread
@@ -15,6 +14,7 @@ from dermdistill.khan2022.recipe import TABLES, Row, TableName, rows_of
 from dermdistill.khan2022.study import Study
 from dermdistill.khan2022.systems import SYSTEMS, abstract, explained, fp32_bytes, keras_count, parameters
 from dermdistill.run import git_commit, hardware, versions
+from dermdistill.version import __version__
 
 FORMAT = "dermdistill-khan2022/1"
 PROTOCOLS: tuple[Protocol, ...] = ("as-published", "corrected")

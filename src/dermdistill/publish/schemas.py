@@ -33,7 +33,7 @@ REGISTRY = {
     "recipe": "dermdistill.recipe.spec:Recipe",
     "report": "dermdistill.evaluate.document:Report",
     "run": "dermdistill.run:TrainedHeader",
-    "splits": "dermdistill.data.spec:SplitsHeader",
+    "splits": "dermdistill.data.spec:SplitsFile",
 }
 """Each schema's name and the model that it describes."""
 KEYS = Path("docs") / "reference" / "recipe.md"

@@ -99,7 +99,7 @@ def fill_bank(work: Work, session: "Session") -> str:
             teacher, header = load_teacher(run.folder)
             images = cohort.images(header.image_size, header.classes)["train"]
             write_teacher(
-                work.bank, identity, teacher, run.header(), images, spec.views,
+                work.bank, identity, teacher, header.plain(), images, spec.views,
                 device=session.fabric.device, batch_size=spec.batch_size,
             )  # fmt: skip
     bank = open_bank(work, cohort.manifest_sha256)

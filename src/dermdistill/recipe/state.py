@@ -103,7 +103,7 @@ def run_state(folder: Path, identity: dict[str, Any]) -> State:
     run = Run(folder)
     if not run.header_path.exists():
         return TO_DO
-    found = tuple(changes(in_todays_form(run.header()), identity))
+    found = tuple(changes(in_todays_form(run.load()), identity))
     if found:
         return State("differs" if run.has_learned() else "to do", found)
     return DONE if run.is_complete() else TO_DO
