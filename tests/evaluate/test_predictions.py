@@ -49,7 +49,9 @@ def test_seven_classes_come_in_one_order(tmp_path: Path):
 
 def test_a_run_folder(tmp_path: Path):
     predictions().to_parquet(tmp_path / "predictions.parquet")
-    (tmp_path / "run.json").write_text(json.dumps({"format": "dermdistill-run/1", "status": "complete", "parameters": 7}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"format": "dermdistill-run/1", "status": "complete", "parameters": 7})
+    )
     model = read_model(tmp_path)
     assert model.provenance.parameters == 7
     assert model.ids("validation") == ["a"]

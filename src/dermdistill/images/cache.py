@@ -73,7 +73,7 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None, kind
 
     The cache is keyed by the images' SHA-256 digests, the size and the version of the resizing. An
     interrupted decoding goes on where it was; several processes may decode at once. Images that are unreadable or
-    damaged, or whose file is not the one that the manifest names, are told in the log and set aside, and
+    damaged, or whose file is not the one that the manifest names, are named in the log and set aside, and
     tried again each time, since a file may only be missing for a while.
 
     Args:

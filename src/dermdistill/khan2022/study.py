@@ -109,11 +109,11 @@ def run_row(study: Study, row: Row, seed: int) -> dict[str, Any]:
         study.tell(f"{row.table} {row.name}, seed {seed}: failed, {error}")
         return found
     write_json(run.folder / f"result-{kept_epoch(row)}.json", found)
-    study.tell(told(row, found))
+    study.tell(summary(row, found))
     return found
 
 
-def told(row: Row, found: dict[str, Any]) -> str:
+def summary(row: Row, found: dict[str, Any]) -> str:
     """A result in a line."""
     auroc_value = found["test"]["auroc"]["value"]
     return (
@@ -194,7 +194,7 @@ def targets_of(study: Study, row: Row, seed: int) -> Tensor:
 
 
 def _measure(study: Study, row: Row, seed: int) -> dict[str, Any]:
-    """Everything that is told of a row with one seed."""
+    """The result of a row with one seed: its figures and what they rest on."""
     run, division, labels = study.run(row, seed), study.division(row, seed), study.pool.labels
     header, device = load_header(run.header_path, RowHeader), study.fabric.device
     model, entry = _trained(study, row, seed, kept_epoch(row)), entry_of(row.system, row.faults)

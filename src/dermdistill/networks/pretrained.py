@@ -108,9 +108,9 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, **options)
     except TypeError as error:  # an option that this architecture's constructor does not have
-        told = ", ".join(f"{key} = {value}" for key, value in options.items())
+        given = ", ".join(f"{key} = {value}" for key, value in options.items())
         raise InputError(
-            f"'{name}' cannot be built with {told}: {error}; where it has no stochastic depth, set drop_path_rate = 0"
+            f"'{name}' cannot be built with {given}: {error}; where it has no stochastic depth, set drop_path_rate = 0"
         ) from error
 
 
