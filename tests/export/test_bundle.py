@@ -81,12 +81,14 @@ def test_the_card_and_the_licence(trained, tmp_path):
     assert "non-commercial" not in licence
 
 
-def test_a_non_commercial_source_binds_the_weights():
-    facts = {
-        "name": "x", "licence": {"weights": "CC-BY-NC-4.0", "code": "Apache-2.0"},
-        "data": {"sources": ["ham10000", "isic2017"]}, "intended_use": DISCLAIMER,
-    }  # fmt: skip
-    text = bundle_module.weights_licence(facts)
+def test_a_non_commercial_source_binds_the_weights(trained):
+    spec = read_bundle(trained.bundle).spec
+    bound = {
+        "licence": spec.licence.model_copy(update={"weights": "CC-BY-NC-4.0"}),
+        "data": spec.data.model_copy(update={"sources": ("ham10000", "isic2017")}),
+        "intended_use": DISCLAIMER,
+    }
+    text = bundle_module.weights_licence(spec.model_copy(update=bound))
     assert "no commercial use" in text
     assert "Tschandl" in text
     assert DISCLAIMER in text

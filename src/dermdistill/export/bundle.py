@@ -23,7 +23,7 @@ from dermdistill.files import sha256_file, write_json
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.load import load_network
-from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, ThresholdSpec, read_bundle
+from dermdistill.predict.bundle import FORMAT, GRAPH, BundleHeader, InputSpec, ThresholdSpec, read_bundle
 from dermdistill.run import Run, TrainedHeader
 from dermdistill.version import __version__
 
@@ -78,10 +78,11 @@ def export_bundle(
         write_onnx(deployed, header.image_size, folder / GRAPH, _metadata(facts))
         pixels = _some_pixels(unseen.table, manifest, header.image_size)
         facts["parity"] = check_parity(deployed, folder / GRAPH, header.image_size, pixels)
-        (folder / "MODEL_CARD.md").write_text(model_card(facts, header, report), encoding="utf-8")
-        (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(facts), encoding="utf-8")
-        facts["files"] = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-        write_json(folder / "bundle.json", facts)
+        made = BundleHeader.model_validate({**facts, "files": {}})
+        (folder / "MODEL_CARD.md").write_text(model_card(made, header, report), encoding="utf-8")
+        (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(made), encoding="utf-8")
+        files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+        write_json(folder / "bundle.json", {**facts, "files": files})
         read_bundle(folder)
         _swap(folder, out)
     return out
