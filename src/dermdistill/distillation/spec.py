@@ -39,6 +39,8 @@ class SoftenSpec(Strict):
     seed: int = Field(0, ge=0)
     batch_size: int = Field(128, ge=1)
     spec: ViewSpec = ViewSpec()
+    turns: Literal[1, 2, 4, 8] = Field(1, exclude_if=lambda value: value == 1)
+    """Average each teacher over so many of the square's eight symmetries of a view."""
 
 
 class StudentSpec(Strict):

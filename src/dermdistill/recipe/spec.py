@@ -20,7 +20,8 @@ class Recipe(Strict):
     seed: int = Field(0, ge=0, lt=2**31)
     data: DataSpec
     split: SplitSpec = SplitSpec()
-    teachers: tuple[TeacherSpec, ...] = Field(min_length=1)
+    teachers: tuple[TeacherSpec, ...] = ()
+    """None are needed where no student learns soft labels."""
     soften: SoftenSpec = SoftenSpec()
     students: tuple[StudentSpec, ...] = Field(min_length=1)
     evaluate: EvaluateSpec = EvaluateSpec()
@@ -34,6 +35,9 @@ class Recipe(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
+        taught = [spec.name for spec in self.students if spec.labels != "none"]
+        if taught and not self.teachers:
+            raise ValueError(f"{', '.join(taught)} learn soft labels: give [[teachers]], or labels = 'none'")
         unknown = [name for name in self.export.students if name not in students]
         if unknown:
             raise ValueError(f"export.students names {unknown}, the students are {students}")
@@ -52,7 +56,8 @@ class Recipe(Strict):
     @property
     def baseline(self) -> str:
         """The model that the others are compared with."""
-        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else self.teachers[0].name)
+        first = [*self.teachers, *self.students][0].name
+        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else first)
 
     @property
     def precision(self) -> str:
