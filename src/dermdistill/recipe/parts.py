@@ -44,7 +44,9 @@ def part_names(spec: SplitSpec) -> list[str]:
     prefix = "fold" if spec.scheme == "cross" else "without"
     tested = [f"{prefix}-{_UNFIT.sub('-', str(part))}" for part in _tested(spec)]
     if len(set(tested)) < len(tested):
-        raise InputError(f"two of the {spec.scheme} would share a folder: {', '.join(sorted(tested))}; test one of them")
+        raise InputError(
+            f"two of the {spec.scheme} would share a folder: {', '.join(sorted(tested))}; test one of them"
+        )
     return [*tested, FINAL] if spec.final else tested
 
 
