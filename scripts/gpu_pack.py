@@ -3,8 +3,8 @@
     dermdistill run RECIPE --out WORK --only split      # makes the manifest and the splits, trains nothing
     python scripts/gpu_pack.py WORK PACK --weights tf_efficientnet_lite0 tf_efficientnet_lite1 tf_efficientnet_lite2
 
-PACK then holds part-000.zip, part-001.zip, …, which `scripts/gpu_release.py` unpacks. No image leaves its licence behind:
-a pack is for a machine of your own, never for publication.
+PACK then holds part-000.zip, part-001.zip, …, which `scripts/gpu_release.py` unpacks. The licences of the images stay
+as they are: a pack is for a machine of your own, never for publication.
 """
 
 import argparse

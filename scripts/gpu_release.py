@@ -5,9 +5,10 @@
 
 The trainings are the stages of the recipe, each in a process of its own and several at a time: small networks leave a
 GPU waiting for their Python code. Images lie in the GPU's memory, views are rendered there. When the minutes are over,
-trainings write a checkpoint; the same command goes on with them. OUT gets the finished runs as zip files, to be unzipped
-into the work folder that was packed, where `dermdistill run RECIPE --out WORK` then reports and exports; and
-summary.json. Every run header has the hash of the manifest and of the splits.
+trainings write a checkpoint; the same command goes on with them. OUT gets summary.json and the finished runs as zip
+files: unzip them into the parent of the work folder that was packed and is named as the recipe, where
+`dermdistill run RECIPE --out WORK` then reports and exports. Every run header has the hash of the manifest and of the
+splits.
 
 Hair, rulers, noise, resampling and JPEG coding are drawn on the CPU, image by image: leave them out of the views of a
 recipe that shall be fast; the other effects and all of geometry and colour are batched on the GPU.
@@ -37,8 +38,8 @@ from dermdistill.publish.ablation import recipes, write_table
 from dermdistill.recipe.pack import MIB, on_pack, round_run, unpack, write_runs
 from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.plan import plan
-from dermdistill.recipe.spec import Recipe, load_recipe
 from dermdistill.recipe.run import run_recipe
+from dermdistill.recipe.spec import Recipe, load_recipe
 from dermdistill.recipe.work import Work
 from dermdistill.run import Run
 from dermdistill.training.loop import make_fabric
@@ -195,7 +196,7 @@ def _in_process(job: Job, asked: argparse.Namespace) -> None:
 
 
 def _train(work: Work, names: tuple[str, ...], accelerator: str) -> None:
-    """Data and splits, and the stages of these names; a teacher's weights are rounded before anything learns from it."""
+    """Data, splits and the stages of these names; a teacher's weights are rounded before anything learns from it."""
     fabric = make_fabric(accelerator, 1, work.recipe.precision if names else "32-true")
     fabric.launch()
     run_recipe(work, fabric, lambda line: print(line, flush=True), only=lambda stage: stage.name in names)
@@ -235,9 +236,8 @@ def _summary(work: Work) -> dict[str, Any]:
         epochs = header["recipe"]["train"]["epochs"]
         pace = lines[-1]["seconds"] / len(lines) if lines else None
         name = run.folder.relative_to(work.folder).as_posix()
-        found[name] = {
-            "epochs": len(lines), "of": epochs, "seconds_an_epoch": pace, "inputs": header["inputs"], **_score(truth, run)
-        }  # fmt: skip
+        found[name] = {"epochs": len(lines), "of": epochs, "seconds_an_epoch": pace, "inputs": header["inputs"]}
+        found[name] |= _score(truth, run)
         left = "" if pace is None else f", {pace * (epochs - len(lines)):.0f} s to go"
         auroc = found[name]["auroc"]
         judged = "" if auroc is None else f", AUROC {auroc:.4f} of {found[name]['tested']} images"

@@ -32,7 +32,7 @@ def _recipe(**keys):
 
 @pytest.fixture
 def work(tmp_path, make_manifest):
-    """Finished rows: `base` sees melanomas somewhat, `sharpness` better, `hair` as well as the base; `jpeg` half done."""
+    """Finished rows: `base` sees melanomas somewhat, `sharpness` better, `hair` as the base; `jpeg` half done."""
     import pandas as pd
 
     manifest = make_manifest(420)

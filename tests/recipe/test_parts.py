@@ -75,7 +75,7 @@ def test_images_without_a_collection_are_one_with_their_source(manifest):
     shared["collection"] = ["camera"] * 40 + [None] * 20
     part = _parts(shared, scheme="collections", tested=["two"])[0]
     assert part.roles["test"] == sorted(shared["image_id"][40:])
-    with pytest.raises(InputError, match="the collection 'one'.*the collections are camera, two"):
+    with pytest.raises(InputError, match=r"the collection 'one'.*the collections are camera, two"):
         _parts(shared, scheme="collections", tested=["one"])
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dermdistill.data.manifest import manifest_hash, read_manifest
+from dermdistill.data.manifest import manifest_hash, read_manifest, write_manifest
 from dermdistill.data.splits import make_splits, write_splits
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.errors import InputError
@@ -109,9 +109,9 @@ def test_parts_may_come_one_after_the_other(packed, tmp_path):
         with pytest.raises(InputError, match="lacks the last part"):
             unpack(tmp_path / path.stem, tmp_path / "state")
     assert unpack(packed / "pack", tmp_path / "state")["images"] == 60
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / parts[-1].name).write_bytes(parts[-1].read_bytes())
     with pytest.raises(InputError, match=r"of 60 images are still to come.*so far part-"):
-        (tmp_path / "last").mkdir()
-        (tmp_path / "last" / parts[-1].name).write_bytes(parts[-1].read_bytes())
         unpack(tmp_path / "last", tmp_path / "other")
 
 
@@ -180,6 +180,47 @@ def test_the_runs_are_those_of_the_work_folder_that_was_packed(released, packed,
         "teach teacher (fold-0)": "done", "soften (fold-0)": "done",
         "distill student (fold-0)": "done", "distill alone (fold-0)": "done",
     }  # fmt: skip
+
+
+def test_the_rows_of_an_ablation_become_a_table(scripts, tmp_path):
+    manifest = generate(tmp_path / "work", n=90, size=32, seed=0)
+    manifest["collection"] = [f"camera {row % 2}" for row in range(90)]
+    write_manifest(manifest, tmp_path / "work" / "manifest.parquet")
+    write_splits(make_splits(manifest, 3), tmp_path / "work" / "splits.json")
+    student = """
+[[students]]
+name = "seed-{0}"
+seed = {0}
+model = "repds"
+image_size = 32
+weights = "none"
+labels = "none"
+loss = {{ kind = "ce" }}
+train = {{ epochs = 1, batch_size = 16 }}
+"""
+    head = """
+name = "views"
+[data]
+synthetic = { images = 90, size = 32 }
+[split]
+scheme = "collections"
+folds = 3
+tested = ["camera 0", "camera 1"]
+[soften]
+views = 2
+"""
+    (tmp_path / "views.toml").write_text(head + student.format(0) + student.format(1))
+    assert scripts[0].main([str(tmp_path / "work"), str(tmp_path / "pack")]) == 0
+    command = [str(tmp_path / "views.toml"), "--ablation", "--rows", "sharpness", "--jobs", "0", "--accelerator", "cpu"]
+    places = ["--pack", str(tmp_path / "pack"), "--state", str(tmp_path / "state"), "--out", str(tmp_path / "out")]
+    assert scripts[1].main([*command, *places]) == 0
+    found = json.loads((tmp_path / "out" / "views.json").read_text())
+    assert list(found["rows"]) == ["base", "sharpness"]
+    assert found["collections"] == ["without-camera-0", "without-camera-1"]
+    assert found["images"] == 90
+    names = [name for path in (tmp_path / "out").glob("*.zip") for name in zipfile.ZipFile(path).namelist()]
+    assert len([name for name in names if name.endswith("predictions.parquet")]) == 2 * 2 * 2
+    assert not any(name.endswith("safetensors") for name in names)
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def judge(recipe: Recipe, work: Path, replicates: int = 1000, seed: int = 0) -> 
     Raises:
         InputError: the base is not finished.
     """
-    known = {name: one for name, one in zip(ROWS, recipes(recipe), strict=True)}
+    known = dict(zip(ROWS, recipes(recipe), strict=True))
     folders = {name: work / one.name for name, one in known.items()}
     wanted = [(part, student.name) for part in part_names(recipe.split) if part != FINAL for student in recipe.students]
     runs = {
@@ -205,9 +205,8 @@ def page(found: dict[str, Any], name: str) -> str:
         f"# What each view parameter gives on other cameras: {name}", "", f"**{DISCLAIMER}**", "",
         f"Melanoma AUROC on collections that were left out of training ({found['images']:,} images, "
         f"{found['melanomas']:,} melanomas), the mean over {len(found['collections'])} collections and "
-        f"{len(found['students'])} seeds, with 95 % intervals of a bootstrap of lesions and seeds; the last columns are "
-        "the paired differences in each collection. "
-        f"Manifest {found['manifest_sha256'][:12]}.", "",
+        f"{len(found['students'])} seeds, with 95 % intervals of a bootstrap of lesions and seeds; the last columns "
+        f"are the paired differences in each collection. Manifest {found['manifest_sha256'][:12]}.", "",
         f"| {' | '.join(head)} |", f"|{'---|' * len(head)}",
     ]  # fmt: skip
     for row, entry in found["rows"].items():

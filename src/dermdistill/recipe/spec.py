@@ -56,7 +56,7 @@ class Recipe(Strict):
     @property
     def baseline(self) -> str:
         """The model that the others are compared with."""
-        first = [*self.teachers, *self.students][0].name
+        first = self.teachers[0].name if self.teachers else self.students[0].name
         return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else first)
 
     @property

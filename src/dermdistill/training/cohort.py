@@ -13,7 +13,6 @@ from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.training.task import ImageSet, image_sets, matching_hash
 
-
 _SHARE = 0.25
 """Of the free memory of a GPU, what training images may take at most."""
 
