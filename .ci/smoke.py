@@ -97,6 +97,25 @@ def check_predict(folder: Path) -> None:
     dermdistill("predict", str(good), "--format", "no-such-format", code=2)
 
 
+def check_nothing_is_kept(folder: Path) -> None:
+    """With an empty home folder: no package that we use leaves anything there."""
+    home = folder / "home"
+    home.mkdir()
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        os.environ[name] = str(home)
+    dermdistill("predict", "spot.jpg")
+    left = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+    expect(not left, f"predict left {', '.join(left)} in the user's folder")
+
+
+def check_damage(folder: Path) -> None:
+    """A JPEG whose end is lost is told, not judged."""
+    content = (folder / "spot.jpg").read_bytes()
+    (folder / "damaged.jpg").write_bytes(content[:-2] + bytes(2))
+    (row,) = json.loads(dermdistill("predict", "damaged.jpg", "--format", "json", code=1))["results"]
+    expect(row["status"] == "damaged", f"a damaged image has the status {row['status']}")
+
+
 def main() -> None:
     check_packages()
     print(dermdistill("--version").strip())
@@ -104,7 +123,9 @@ def main() -> None:
         os.chdir(folder)
         check_start("--help")
         check_predict(Path(folder))
+        check_damage(Path(folder))
         check_start("predict", "spot.jpg")
+        check_nothing_is_kept(Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a step costs that learns from a bank, against plainly supervised training: it should be nearly free.
 
 Trains the lite0_cut student twice with the real task and loop (`fit`): plainly on the diagnoses (A), and
-after a bank that the real `write_bank` made with an untrained teacher (B; what its logits say does not change
+after a bank that the real `write_teacher` made with an untrained teacher (B; what its logits say does not change
 what reading them costs). Blocks of steps alternate, ABAB…, so that a busy machine slows both alike. A block is
 one epoch of a small set and shows one view, so that a new view's parameters, reading its logits and checking
 their checksum are in it, in the same share as in a long training. The time of a block is from its first
@@ -23,9 +23,12 @@ import torch
 
 from dermdistill.classes import CLASSES
 from dermdistill.data.manifest import manifest_hash
-from dermdistill.distillation.bank import BankLabels, BankSpec, write_bank
+from dermdistill.distillation.bank import Bank
+from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.frozen import FrozenTeacher
-from dermdistill.images.views import ViewSpec
+from dermdistill.distillation.labels import BankLabels
+from dermdistill.distillation.soften import write_teacher
+from dermdistill.images.view_spec import ViewSpec
 from dermdistill.networks import registry
 from dermdistill.networks.pretrained import build_teacher
 from dermdistill.run import Run, open_run
@@ -61,11 +64,9 @@ def bank_labels(manifest: pd.DataFrame, folder: Path, train: ImageSet, views: in
     teacher = FrozenTeacher(build_teacher(TEACHER, 7, weights="none"), (0.5,) * 3, (0.5,) * 3, side)
     header = {"name": "bench", "model": TEACHER, "classes": CLASSES, "image_size": side, "mean": [0.5] * 3,
               "std": [0.5] * 3, "model_sha256": "0" * 64}  # fmt: skip
-    sha256, device = manifest_hash(manifest), torch.device("cpu")
-    bank = write_bank(
-        folder / "bank", BankSpec(views, seed, ViewSpec()), [teacher], [header], [images], sha256, device=device
-    )
-    return BankLabels(bank, train, CLASSES, sha256, ViewSpec())
+    identity = BankIdentity(manifest_sha256=manifest_hash(manifest), classes=CLASSES, seed=seed)
+    write_teacher(folder / "bank", identity, teacher, header, images, views, device=torch.device("cpu"))
+    return BankLabels(Bank.open(folder / "bank"), train, CLASSES, identity)
 
 
 def block(task: Timed, run: Run, epochs: int, seed: int) -> float:

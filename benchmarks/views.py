@@ -21,7 +21,8 @@ from torch.nn import functional
 from dermdistill.images.cache import open_cache
 from dermdistill.images.preprocess import SOURCE_SCALE
 from dermdistill.images.render import _colour, _geometry, apply_views
-from dermdistill.images.views import ViewSpec, sample_views, view_seed
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import sample_views, view_seed
 from dermdistill.networks import registry
 from dermdistill.training.task import normalise
 

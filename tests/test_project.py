@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dermdistill"
-CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "typer"}
+CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "simplejpeg", "typer"}
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy")
 
 LARGEST_FILE = 2 * 2**20
@@ -113,7 +113,7 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it():
     """Whatever is imported anywhere is in the core, or the command names the extra to install."""
     from dermdistill.cli import EXTRA_OF
 
-    core = {"PIL", "numpy", "onnxruntime", "pydantic", "rich", "typer", "dermdistill"}
+    core = {"PIL", "numpy", "onnxruntime", "pydantic", "rich", "simplejpeg", "typer", "dermdistill"}
     used = {name.split(".")[0] for path in sorted(SOURCE.rglob("*.py")) for name in imports(path)}
     assert used - set(sys.stdlib_module_names) - core - set(EXTRA_OF) == set()
     assert set(EXTRA_OF.values()) <= set(project()["project"]["optional-dependencies"])

@@ -4,3 +4,7 @@ A research tool. It is not a medical device and must not be used to diagnose or 
 """
 
 __version__ = "0.1.0"
+
+from dermdistill.privacy import opt_out
+
+opt_out()

@@ -18,7 +18,7 @@ from dermdistill.distillation.labels import BankLabels, OnlineLabels, ensemble, 
 from dermdistill.distillation.soften import write_teacher
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file
-from dermdistill.images.views import ViewSpec
+from dermdistill.images.view_spec import ViewSpec
 from dermdistill.training.task import image_sets
 
 CPU = torch.device("cpu")
@@ -309,12 +309,12 @@ def test_the_hash_outlives_keys_that_the_views_gain(monkeypatch):
     """New ranges come with defaults that change nothing, and old students keep their bank."""
 
     class Later(ViewSpec):
-        hair: float = 0.0
+        fog: float = 0.0
 
     later = IDENTITY.model_copy(update={"spec": Later(rotation=90)})
     assert later.sha256() == IDENTITY.model_copy(update={"spec": ViewSpec(rotation=90)}).sha256()
     assert later.sha256() != IDENTITY.sha256()
-    assert later.sha256() != IDENTITY.model_copy(update={"spec": Later(rotation=90, hair=0.5)}).sha256()
+    assert later.sha256() != IDENTITY.model_copy(update={"spec": Later(rotation=90, fog=0.5)}).sha256()
 
 
 def test_banks_are_read_without_torch():

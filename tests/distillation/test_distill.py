@@ -16,7 +16,7 @@ from dermdistill.distillation.soften import write_teacher
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
 from dermdistill.distillation.teach import load_teacher, teach
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.images.views import ViewSpec
+from dermdistill.images.view_spec import ViewSpec
 from dermdistill.networks import registry
 from dermdistill.networks.cost import count
 from dermdistill.training.cohort import Cohort

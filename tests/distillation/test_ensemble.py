@@ -1,5 +1,7 @@
 """Several teachers, each with its own input size, mean and standard deviation, make one probability."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from dermdistill.distillation.bank_format import BankIdentity
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.distillation.labels import ensemble, teacher_logits
 from dermdistill.distillation.soften import write_teacher
-from dermdistill.images.views import PLAIN, ViewSpec, sample_views
+from dermdistill.images.view_spec import ViewSpec
+from dermdistill.images.views import PLAIN, sample_views
 from dermdistill.networks.pretrained import build_teacher, normalisation
 from dermdistill.training.task import image_sets
 
@@ -30,7 +33,7 @@ def teachers(small):
         frozen.append(FrozenTeacher(build_teacher(name, 7, weights="none"), mean, std, size))
         headers.append({
             "name": name, "model": name, "classes": list(CLASSES), "image_size": size, "mean": list(mean),
-            "std": list(std), "model_sha256": name,
+            "std": list(std), "model_sha256": hashlib.sha256(name.encode()).hexdigest(),
         })  # fmt: skip
         images.append(image_sets(manifest, part, size, CLASSES, cache)["train"])
     return frozen, headers, images

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import bins_of, brier, ece, ece_if_calibrated, fit_temperature, softmax
+from dermdistill.evaluate.calibration import bins_of, ece, ece_if_calibrated, fit_temperature, softmax
 
 
 def calibrated(n: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +69,6 @@ def test_the_temperature_stays_within_bounds(label: int):
 def test_what_cannot_be_calibrated(logits: np.ndarray, labels: np.ndarray, positive: int | None, message: str):
     with pytest.raises(InputError, match=message):
         fit_temperature(logits, labels, positive)
-
-
-def test_brier_by_hand():
-    assert brier(np.array([0.0, 0.5, 1.0]), np.array([0, 1, 0])) == pytest.approx((0 + 0.25 + 1) / 3)
 
 
 def test_ece_by_hand():

@@ -65,6 +65,11 @@ def test_a_perfect_model():
     assert found == {name: 0 if name in ("brier", "ece") else 1 for name in METRICS}
 
 
+def test_brier_by_hand():
+    part = Scored(np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0, 0.0]), None, None)
+    assert value("brier", part) == pytest.approx((0 + 0.25 + 1) / 3)
+
+
 def test_a_model_that_knows_nothing():
     part = Scored(np.full(40, 0.25), np.repeat([0.0, 1.0], [30, 10]), None, None)
     assert value("auroc", part) == pytest.approx(0.5)

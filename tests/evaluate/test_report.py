@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,15 @@ from dermdistill.errors import InputError
 from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.predictions import ModelPredictions, pool
-from dermdistill.evaluate.report import evaluate, interval, markdown
+from dermdistill.evaluate.render.text import interval
+from dermdistill.evaluate.report import evaluate as judge
 
 Make = Callable[..., ModelPredictions]
+
+
+def evaluate(*given: Any, **named: Any) -> dict[str, Any]:
+    """The report as report.json has it."""
+    return judge(*given, **named).model_dump(mode="json")
 
 
 def strict(path: Path) -> dict:
@@ -162,7 +169,7 @@ def test_a_test_set_without_melanoma(manifest: pd.DataFrame, make_model: Make, t
     tested = manifest["image_id"].isin(model.ids("test"))
     kept = manifest[~tested | (manifest["melanoma"] == 0)].reset_index(drop=True)
     model = replace(model, table=model.table[model.table["image_id"].isin(kept["image_id"])])
-    report = evaluate(kept, {"m": model}, tmp_path, replicates=100)
+    evaluate(kept, {"m": model}, tmp_path, replicates=100)
     entry = strict(tmp_path / "report.json")["models"]["m"]
     for key in ("auroc", "average_precision", "sensitivity_at_specificity_90", "specificity_at_sensitivity_95"):
         assert entry["metrics"][key]["value"] is None
@@ -170,7 +177,7 @@ def test_a_test_set_without_melanoma(manifest: pd.DataFrame, make_model: Make, t
     assert entry["realised"]["youden"]["sensitivity"]["reason"] == "no melanoma among the images"
     assert entry["metrics"]["brier"]["value"] is not None
     assert "ROC curves" not in (tmp_path / "report.html").read_text()
-    assert "n/a" in markdown(report)
+    assert "n/a" in (tmp_path / "table.md").read_text()
 
 
 def test_validation_without_melanoma_gives_reasons_not_thresholds(manifest: pd.DataFrame, make_model: Make, tmp_path):
@@ -278,11 +285,13 @@ def test_a_model_trained_with_another_manifest_is_told(manifest: pd.DataFrame, m
 
 def test_names_are_shown_as_they_are(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
     name = "<b>a|b</b> $x$"
-    report = evaluate(manifest, {name: make_model()}, tmp_path, replicates=100)
+    evaluate(manifest, {name: make_model()}, tmp_path, replicates=100)
     page = Page((tmp_path / "report.html").read_text())
     assert page.open == []
     assert name in visible(page)
-    assert len({line.replace(r"\|", "").count("|") for line in markdown(report).splitlines()[:3]}) == 1
+    assert (
+        len({line.replace(r"\|", "").count("|") for line in (tmp_path / "table.md").read_text().splitlines()[:3]}) == 1
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(manifest: pd.DataFrame, models: dict, tmp_path: Path):

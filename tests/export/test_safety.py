@@ -13,10 +13,13 @@ from dermdistill.classes import BINARY_CLASSES, DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.evaluate.predictions import read_model
+from dermdistill.evaluate.report import evaluate
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
 from dermdistill.files import sha256_file
 from dermdistill.networks.registry import build
+from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
 
 NON_COMMERCIAL = "CC BY-NC 4.0"
@@ -161,21 +164,19 @@ def test_without_force_the_command_touches_nothing(trained, tmp_path):
 
 
 def test_the_figures_of_a_report_stand_in_the_card(trained, tmp_path):
-    figure = {"value": 0.8125, "low": 0.75, "high": 0.9}
-    undefined = {"value": None, "low": None, "high": None, "reason": "no melanoma"}
-    report = {
-        "models": {
-            "tiny": {
-                "metrics": {"auroc": figure, "ppv": undefined},
-                "realised": {"sensitivity_95": {"sensitivity": figure, "specificity": figure, "ppv": undefined}},
-                "subgroups": {
-                    "source: far": {"n": 12, "positives": 3, **figure},
-                    "sex: f": {"n": 1, "positives": 0, **undefined},
-                },
-            }
+    run = {"tiny": read_model(trained.run.folder)}
+    report = evaluate(trained.manifest, run, tmp_path / "report", replicates=100).model_dump(mode="json")
+    figure = {"value": 0.8125, "low": 0.75, "high": 0.9, "undefined": 0, "reason": None}
+    undefined = {**figure, "value": None, "low": None, "high": None, "reason": "no melanoma"}
+    report["models"]["tiny"] |= {
+        "metrics": {"auroc": {**figure, "n": 21, "positives": 3}, "ppv": {**undefined, "n": 21, "positives": 3}},
+        "realised": {"sensitivity_95": {"sensitivity": figure, "specificity": figure, "ppv": undefined}},
+        "subgroups": {
+            "source: far": {"n": 12, "positives": 3, **figure},
+            "sex: f": {"n": 1, "positives": 0, **undefined},
         },
-        "data": {"n": 21, "positives": 3, "manifest_sha256": "ab" * 32},
     }
+    report["data"] |= {"n": 21, "positives": 3}
     (tmp_path / "report.json").write_text(json.dumps(report))
     out = export_bundle(trained.run.folder, tmp_path / "b", trained.manifest, report=tmp_path / "report.json")
     card = (out / "MODEL_CARD.md").read_text()
@@ -185,6 +186,21 @@ def test_the_figures_of_a_report_stand_in_the_card(trained, tmp_path):
     assert "| `sensitivity_95` | 0.812 [0.750, 0.900] | 0.812 [0.750, 0.900] | undefined |" in card
     assert "| source: far | 12 | 3 | 0.812 [0.750, 0.900] |" in card
     assert "sex: f" not in card
+
+
+def test_the_bundle_and_the_report_choose_alike(trained, tmp_path):
+    own = evaluate(trained.manifest, {"m": read_model(trained.run.folder)}, tmp_path, replicates=100).models["m"]
+    bundle = read_bundle(trained.bundle).spec
+    assert bundle.temperature == own.temperature
+    assert {name: point.value for name, point in bundle.thresholds.items()} == {
+        name: point.value for name, point in own.thresholds.items() if point.value is not None
+    }
+
+
+def test_what_is_no_report_is_told(trained, tmp_path):
+    (tmp_path / "report.json").write_text('{"format": "other/1"}')
+    with pytest.raises(IntegrityError, match="not a dermdistill-report/1 file"):
+        export_bundle(trained.run.folder, tmp_path / "b", trained.manifest, report=tmp_path / "report.json")
 
 
 def test_a_report_that_is_not_there_is_told(trained, tmp_path):

@@ -12,7 +12,7 @@ from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images import cache as dataset
 from dermdistill.images.cache import cache_root, labels, open_cache, readable
-from dermdistill.images.preprocess import load_rgb, resize_square
+from dermdistill.images.preprocess import load_rgb, open_rgb, resize_square
 
 SIZE = 24
 OPEN = """
@@ -21,7 +21,7 @@ from pathlib import Path
 from dermdistill.images import cache as dataset
 from dermdistill.data.manifest import read_manifest
 if sys.argv[4] == "dies":
-    dataset.load_rgb = lambda path: os._exit(9)
+    dataset.open_rgb = lambda path: os._exit(9)
 dataset._BLOCK = 4
 dataset.open_cache(read_manifest(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
 """
@@ -40,7 +40,7 @@ def manifest(tmp_path, picture, manifest_of):
 def decoded(monkeypatch):
     """The names of the files that are decoded, as they are."""
     names = []
-    monkeypatch.setattr(dataset, "load_rgb", lambda path: (names.append(path.name), load_rgb(path))[1])
+    monkeypatch.setattr(dataset, "open_rgb", lambda path: (names.append(path.name), open_rgb(path))[1])
     return names
 
 
@@ -90,21 +90,21 @@ def test_another_size_other_images_or_preprocessing_are_decoded_anew(tmp_path, m
 
 def test_a_cut_off_decoding_goes_on(tmp_path, manifest, decoded, monkeypatch):
     monkeypatch.setattr(dataset, "_BLOCK", 4)
-    counting = dataset.load_rgb
+    counting = dataset.open_rgb
 
     def dies(path):
         if len(decoded) == 6:
             raise KeyboardInterrupt
         return counting(path)
 
-    monkeypatch.setattr(dataset, "load_rgb", dies)
+    monkeypatch.setattr(dataset, "open_rgb", dies)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         open_cache(manifest, SIZE, tmp_path / "cache")
     assert not list(tmp_path.glob("cache/images/*/index.json"))
     first = decoded[:4]
     decoded.clear()
-    monkeypatch.setattr(dataset, "load_rgb", counting)
+    monkeypatch.setattr(dataset, "open_rgb", counting)
     cache = open_cache(manifest, SIZE, tmp_path / "cache")
     assert len(decoded) == 8
     assert not set(first) & set(decoded)
@@ -152,14 +152,14 @@ def test_two_processes_fill_one_cache(tmp_path, manifest):
 
 
 def test_a_process_that_dies_takes_nothing_from_another(tmp_path, manifest, decoded, monkeypatch):
-    counting = dataset.load_rgb
+    counting = dataset.open_rgb
 
     def watched(path):
         if len(decoded) == 6:
             assert _other_process(manifest, tmp_path / "cache", "dies").wait(60) == 9
         return counting(path)
 
-    monkeypatch.setattr(dataset, "load_rgb", watched)
+    monkeypatch.setattr(dataset, "open_rgb", watched)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     cache = open_cache(manifest, SIZE, tmp_path / "cache")
     np.testing.assert_array_equal(cache.images[cache.rows(manifest["sha256"])], _expected(manifest))
@@ -188,6 +188,25 @@ def test_the_cache_lies_where_it_is_told(tmp_path, manifest, monkeypatch):
     monkeypatch.setattr(dataset.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
     with pytest.raises(InputError, match=r"the image cache needs .* DERMDISTILL_CACHE to a larger disk"):
         open_cache(manifest, 64)
+
+
+def test_an_image_that_is_not_the_manifests_is_set_aside(tmp_path, manifest, picture):
+    """Its pixels would be kept under the hash of another file."""
+    picture(99).resize((60, 40)).save(tmp_path / "image04.png")
+    cache = open_cache(manifest, SIZE, tmp_path / "cache")
+    (reason,) = cache.set_aside.values()
+    assert reason == f"{tmp_path / 'image04.png'}: changed since the manifest was made"
+    assert len(readable(manifest, cache)) == 11
+
+
+def test_a_damaged_jpeg_is_set_aside(tmp_path, picture, manifest_of):
+    paths = [tmp_path / "whole.jpg", tmp_path / "harmed.jpg"]
+    for path in paths:
+        picture(1).save(path)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[:-8] + bytes(8))
+    cache = open_cache(manifest_of(paths), SIZE, tmp_path / "cache")
+    assert ["damaged image" in reason for reason in cache.set_aside.values()] == [True]
 
 
 def test_labels(make_manifest):

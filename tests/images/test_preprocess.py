@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dermdistill.images import preprocess
+from dermdistill.images import decode
 from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
 
 RAMP = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)
@@ -143,7 +143,7 @@ def test_damage_a_folder_and_nothing_at_all(tmp_path):
 
 
 def test_a_bomb_is_not_decoded(monkeypatch):
-    monkeypatch.setattr(preprocess, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
     with pytest.raises(ImageError) as error:
         load_rgb(_bytes(Image.new("RGB", (50, 50))))
     assert error.value.reason == "bomb"
@@ -155,9 +155,9 @@ def test_a_bomb_is_not_decoded(monkeypatch):
 
 def test_the_limits_are_those_that_are_told(monkeypatch):
     """Pillow warns of fewer pixels than are allowed here; that decides nothing."""
-    side = preprocess.MIN_SIDE
+    side = decode.MIN_SIDE
     assert load_rgb(_bytes(Image.new("RGB", (side, side)))).size == (side, side)
-    monkeypatch.setattr(preprocess, "MAX_PIXELS", 2500)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 2500)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     assert load_rgb(_bytes(Image.new("RGB", (50, 50)))).size == (50, 50)
     with pytest.raises(ImageError, match="more than the 2,500 allowed"):

@@ -98,7 +98,7 @@ def test_what_arguments_stand_for(tmp_path):
     (tmp_path / "d.png").mkdir()
 
     def found(*arguments, listed=()):
-        return [path.relative_to(tmp_path).as_posix() for path in expand([str(a) for a in arguments], listed)]
+        return [path.relative_to(tmp_path).as_posix() for path in expand([str(a) for a in arguments], listed).files]
 
     assert found(tmp_path) == ["a.jpeg", "a[1].png", "b.PNG", "sub/c.tif"]
     assert found(tmp_path / "a[1].png") == ["a[1].png"]  # a file that is there is no pattern
@@ -155,7 +155,7 @@ def test_a_graph_that_cannot_be_loaded_is_told(trained, tmp_path):
     with pytest.raises(IntegrityError, match="not a graph that ONNX Runtime can load"):
         Predictor(folder)
     (folder / "bundle.json").write_text("[]")
-    with pytest.raises(IntegrityError, match="does not fit dermdistill-bundle/1"):
+    with pytest.raises(IntegrityError, match="is not a dermdistill-bundle/1 file"):
         Predictor(folder)
 
 

@@ -190,7 +190,8 @@ def test_every_answer_of_a_model_of_synthetic_images_says_so(trained, photos):
     bundle = read_bundle(trained.bundle)
     says = {}
     for synthetic in (True, False):
-        spec = bundle.spec.model_copy(update={"data": {**bundle.spec.data, "synthetic": synthetic}})
+        data = bundle.spec.data.model_copy(update={"synthetic": synthetic})
+        spec = bundle.spec.model_copy(update={"data": data})
         predictor = Predictor(bundle.model_copy(update={"spec": spec}))
         found = list(predictor.predict([photos.good / "a.png", photos.bad / "text.jpg"]))
         assert [result.status for result in found] == ["ok", "not_an_image"]

@@ -30,19 +30,19 @@ def test_it_is_small_real_and_complete(shipped):
     checkpoint = sizes.pop("model.safetensors")
     assert sum(sizes.values()) < 1.0e6
     assert checkpoint < 1.0e6
-    assert shipped.spec.data["synthetic"] is False
+    assert shipped.spec.data.synthetic is False
     assert shipped.spec.classes == CLASSES
-    assert shipped.spec.model["parameters"] <= BUDGET
+    assert shipped.spec.model.parameters <= BUDGET
     assert {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", "model.onnx"} == set(shipped.spec.files)
 
 
 def test_its_checkpoint_is_the_network_of_the_graph(shipped):
     spec, path = shipped.spec, shipped.folder / "model.safetensors"
-    assert sha256_file(path) == spec.model["weights_sha256"]
-    model = registry.build(spec.model["name"], len(spec.classes), image_size=spec.input.size, weights="none").eval()
+    assert sha256_file(path) == spec.model.weights_sha256
+    model = registry.build(spec.model.name, len(spec.classes), image_size=spec.input.size, weights="none").eval()
     model.load_state_dict(load_file(path))
     pixels = np.random.default_rng(0).integers(0, 255, (2, spec.input.size, spec.input.size, 3), np.uint8)
-    known = registry.spec(spec.model["name"])
+    known = registry.spec(spec.model.name)
     images = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, known.mean, known.std)
     with torch.no_grad():
         expected = (model(images) / spec.temperature).softmax(1).numpy()
@@ -50,8 +50,8 @@ def test_its_checkpoint_is_the_network_of_the_graph(shipped):
 
 
 def test_its_licence_is_that_of_its_images(shipped):
-    assert "ham10000" in shipped.spec.data["sources"]
-    assert shipped.spec.licence == {"code": "Apache-2.0", "weights": "CC BY-NC 4.0"}
+    assert "ham10000" in shipped.spec.data.sources
+    assert shipped.spec.licence.model_dump() == {"code": "Apache-2.0", "weights": "CC BY-NC 4.0"}
     card = (shipped.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "Weights: CC BY-NC 4.0" in card
     assert "no commercial use" in (shipped.folder / "LICENSE-WEIGHTS.txt").read_text(encoding="utf-8")
@@ -64,9 +64,9 @@ def test_its_card_tells_the_published_figures(shipped):
     published = []
     for path in sorted(ROOT.glob("results/*/report.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        if report["data"].get("manifest_sha256") == shipped.spec.data["manifest_sha256"]:
+        if report["data"].get("manifest_sha256") == shipped.spec.data.manifest_sha256:
             for entry in report["models"].values():
-                if entry["parameters"] == shipped.spec.model["parameters"]:
+                if entry["parameters"] == shipped.spec.model.parameters:
                     figure = entry["metrics"]["auroc"]
                     published.append(tuple(f"{figure[key]:.3f}" for key in ("value", "low", "high")))
     assert told in published

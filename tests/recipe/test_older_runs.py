@@ -11,7 +11,8 @@ from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, 
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.evaluate.analyses.seeds import of_one_recipe
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.recipe.state import run_state
+from dermdistill.files import sha256_json, write_json
+from dermdistill.recipe.state import marked_state, run_state
 from dermdistill.run import UNKNOWN, Run, changes, open_run
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -95,3 +96,18 @@ def test_a_header_without_a_status_is_told_in_a_line(tmp_path):
     ) as error:
         Run(tmp_path).is_complete()
     assert error.value.exit_code == 2
+
+
+def test_what_an_earlier_version_noted_of_a_stage_still_counts(tmp_path):
+    """It noted the hash of the values alone."""
+    identity = {"data": {"synthetic": {"images": 60}}, "manifest": None}
+    (tmp_path / "manifest.parquet").touch()
+    marker = {"stage": "data", "identity": sha256_json([identity["data"], None])}
+    write_json(tmp_path / "stages" / "data.json", marker)
+
+    def state(asked):
+        return marked_state(tmp_path, "data", asked, tmp_path / "manifest.parquet", remade=False)
+
+    assert state(identity).standing == "done"
+    changed = state({**identity, "data": {"synthetic": {"images": 70}}})
+    assert (changed.standing, [change.key for change in changed.changes]) == ("differs", ["data"])

@@ -97,6 +97,35 @@ def test_predictions_cover_validation_and_test_alone(work):
     assert np.isfinite(table[["logit_other", "logit_mel"]].to_numpy()).all()
 
 
+@pytest.mark.parametrize(("changed", "told"), [
+    ("views = 2\nseed = 7", r"seed was 0 and is 7 now"),
+    ("views = 2\nspec = { rotation = 10 }", r"spec\.rotation was 180\.0 and is 10\.0 now"),
+])  # fmt: skip
+def test_a_bank_of_other_views_is_refused_by_name(work, changed, told):
+    """It was used in silence: `soften` ended well with the old one."""
+    (work / "tiny.toml").write_text(RECIPE.replace("views = 2", changed))
+    before = _times(work / "out")
+    given = ["soften", str(work / "tiny.toml"), "--out", str(work / "out"), "--cache", str(work / "cache")]
+    with pytest.raises(InputError, match=rf"soften: {told}\nchoose another --out"):
+        CliRunner().invoke(app, [*given, "--accelerator", "cpu"], catch_exceptions=False)
+    assert re.search(r"soften\W+differs", _run(work, "--dry-run").output)
+    assert _times(work / "out") == before
+
+
+def test_fewer_views_leave_the_bank_and_more_are_added(work):
+    folder = work / "out" / "bank"
+    given = ["soften", str(work / "tiny.toml"), "--out", str(work / "out"), "--cache", str(work / "cache")]
+    before = _times(folder)
+    for views, kept, told in ((1, True, "soften: done before"), (3, False, "soften: 3 views of")):
+        (work / "tiny.toml").write_text(RECIPE.replace("views = 2", f"views = {views}"))
+        done = CliRunner().invoke(app, [*given, "--accelerator", "cpu"], catch_exceptions=False)
+        assert told in done.output
+        assert (_times(folder) == before) is kept
+    assert _times(folder)[folder / "bank.json"] == before[folder / "bank.json"]
+    (work / "tiny.toml").write_text(RECIPE)
+    assert "to do" not in _run(work, "--dry-run").output
+
+
 def test_other_data_in_the_same_folder_are_refused(work):
     (work / "tiny.toml").write_text(RECIPE.replace("images = 120", "images = 130"))
     run = CliRunner().invoke(app, ["run", str(work / "tiny.toml"), "--out", str(work / "out")])
@@ -120,8 +149,8 @@ def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
     with pytest.raises(InputError) as error:
         load_recipe(path)
     text = str(error.value)
-    assert "split.fodls: unknown key" in text
-    assert "split.folds" in text
+    assert "split.fodls (line 7): unknown key; did you mean 'folds'?" in text
+    assert "split.folds (line 6)" in text
     assert "students.1.labels" in text
     assert "'onlin'" in text
 

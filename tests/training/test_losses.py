@@ -93,13 +93,6 @@ def test_standardise_by_hand():
     ]
 
 
-def test_melanoma_is_read_out_of_all_classes():
-    values = torch.tensor([[0.0, math.log(2.0), 0.0], [0.0, 0.0, 0.0]])
-    assert losses.melanoma_probability(values, 1).tolist() == pytest.approx([0.5, 1 / 3])
-    tempered = math.sqrt(2) / (2 + math.sqrt(2))
-    assert losses.melanoma_probability(values, 1, temperature=2.0)[0].item() == pytest.approx(tempered)
-
-
 # Against plain formulas
 
 

@@ -4,15 +4,17 @@ Modules here import only typer and the standard library at the top, so that `der
 starts fast and runs with the core install alone; a command imports its stage when it is called.
 """
 
+import contextlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER
-from dermdistill.errors import DermdistillError, MissingExtraError
+from dermdistill.cli.stdout import abandon_stdout, printing
+from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
 
 EXTRA_OF = {
     "imagehash": "data",
@@ -24,6 +26,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "pandas": "data",
+    "pillow_heif": "heic",
     "psutil": "train",
     "pyarrow": "data",
     "requests": "fetch",
@@ -73,9 +76,9 @@ _register()
 
 
 def main() -> None:
-    """Run the command line; errors meant for people are printed without a traceback."""
+    """Run the command line; errors meant for people, and those of the system, are printed without a traceback."""
     try:
-        app()
+        _run()
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in EXTRA_OF:
@@ -83,10 +86,30 @@ def main() -> None:
         _fail(MissingExtraError(EXTRA_OF[package], package))
     except DermdistillError as error:
         _fail(error)
+    except OSError as error:
+        if error.errno is None:  # not the system's: a package has made its own kind
+            raise
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        _fail(InputError(f"{where}{explain_os_error(error)}"), error)
 
 
-def _fail(error: DermdistillError) -> None:
+def _run() -> None:
+    """The command, and what it printed is out before it ends."""
+    try:
+        app()
+    finally:
+        with printing():
+            pass
+
+
+def _fail(error: DermdistillError, cause: BaseException | None = None) -> NoReturn:
     if os.environ.get("DERMDISTILL_DEBUG"):
-        raise error
-    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise cause or error
+    with contextlib.suppress(OSError):  # standard error may be full too
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        abandon_stdout()
     sys.exit(error.exit_code)

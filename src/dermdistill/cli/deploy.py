@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -20,6 +20,11 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     jsonl = "jsonl"
+
+
+class WhenDamaged(StrEnum):
+    refuse = "refuse"
+    judge = "judge"
 
 
 @app.command()
@@ -44,52 +49,74 @@ def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
     model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
-    out: Annotated[Path | None, typer.Option(dir_okay=False, help="A file; by default standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    damaged: Annotated[
+        WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
+    ] = WhenDamaged.refuse,
 ) -> None:
-    """Melanoma probabilities of dermoscopic images. Exit code 0: all well, 1: some failed, 2: usage."""
+    """Melanoma probabilities of dermoscopic images.
+
+    Exit code 0: all well; 1: some images have no probability, or the model is broken; 2: usage, or the output cannot be
+    written.
+    """
     from dermdistill.predict.inputs import expand
     from dermdistill.predict.predictor import Predictor
 
+    _require_streams(paths, out)
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
-    files = expand(paths, sys.stdin if "-" in paths else ())
-    predictor = Predictor(model, threshold=threshold, threads=threads)
+    inputs = expand(paths, sys.stdin if "-" in paths else ())
+    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
     typer.echo(predictor.bundle.spec.intended_use, err=True)
-    failed = _write_all(predictor, files, format.value, out, batch_size)
-    if failed:
-        typer.echo(f"{failed} of {len(files)} images could not be read; their rows say why", err=True)
+    if inputs.passed_over:
+        typer.echo(f"passed over: {inputs.summary()}", err=True)
+    counts = _write_all(predictor, inputs.files, format.value, out, batch_size)
+    if counts.damaged:
+        typer.echo(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless", err=True)
+    if counts.failed:
+        told = "images could not be read or judged; their rows say why"
+        typer.echo(f"{counts.failed} of {len(inputs.files)} {told}", err=True)
         raise typer.Exit(1)
 
 
-def _write_all(predictor: Any, files: list[Path], kind: Any, out: Path | None, batch_size: int) -> int:
+@dataclass
+class _Counts:
+    failed: int = 0
+    """Images without a probability."""
+    damaged: int = 0
+    """Damaged images with one."""
+
+
+def _write_all(predictor: Any, files: list[Path], kind: Any, out: Path | None, batch_size: int) -> _Counts:
     from dermdistill.predict.output import write
 
-    failed = 0
+    counts = _Counts()
 
     def counted() -> Iterator[Any]:
-        nonlocal failed
         for result in _shown(predictor.predict(files, batch_size), len(files)):
-            failed += result.status != "ok"
+            counts.failed += result.probabilities is None
+            counts.damaged += result.probabilities is not None and result.status != "ok"
             yield result
 
     spec = predictor.bundle.spec
     about = {"model": spec.name, "model_version": spec.version, "threshold": predictor.threshold}
-    try:
-        with _output(out) as stream:
-            write(counted(), predictor.classes, stream, kind, about)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; end quietly
-    except OSError as error:
-        if out is None:
-            raise
-        raise InputError(f"{out} cannot be written: {error}") from None
-    return failed
+    with _output(out) as stream:
+        write(counted(), predictor.classes, stream, kind, about)
+    return counts
 
 
-def _accept_any_name(stream: TextIO, errors: str) -> None:
+def _require_streams(paths: list[str], out: Path | None) -> None:
+    """Raise InputError if a standard stream that is needed was closed by the caller (`>&-`)."""
+    if "-" in paths and sys.stdin is None:
+        raise InputError("standard input is closed, - reads a list of files from it; name the files instead")
+    if out is None and sys.stdout is None:
+        raise InputError("standard output is closed; name a file with --out")
+
+
+def _accept_any_name(stream: TextIO | None, errors: str) -> None:
     """File names need not be Unicode: one that is not must not end the whole batch."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=errors)
@@ -98,8 +125,10 @@ def _accept_any_name(stream: TextIO, errors: str) -> None:
 @contextlib.contextmanager
 def _output(out: Path | None) -> Iterator[TextIO]:
     if out is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        from dermdistill.cli.stdout import printing
+
+        with printing():
+            yield sys.stdout
         return
     from dermdistill.files import atomic_path
 

@@ -1,40 +1,106 @@
 """`dermdistill evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dermdistill.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dermdistill.evaluate.analyses.robustness import Answerer
+    from dermdistill.evaluate.predictions import ModelPredictions
+
 app = typer.Typer()
+
+_OF_TABLE = "A table by itself"
 
 
 @app.command()
 def evaluate(
-    manifest: Annotated[Path, typer.Argument(help="The manifest.")],
-    model: Annotated[list[str], typer.Option(help="NAME=PATH of a run folder or a predictions table; repeat.")],
-    out: Annotated[Path, typer.Option(help="The report's folder.")],
+    table: Annotated[Path, typer.Argument(help="The manifest; or, without --model, a table of probabilities.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="NAME=PATH of a run folder or a predictions table; repeat.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The report's folder; of a table, by default TABLE-report.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compare with this one; by default the first.")] = None,
     role: Annotated[str, typer.Option(help="The rows to judge.")] = "test",
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Images shown in report.html, where they can be opened; 0 to pass it on.")
+    ] = 6,
+    robustness: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE to judge under resampling and JPEG compression; repeat.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="Its ids.")] = None,
+    label_column: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="0 or 1, or a word.")] = None,
+    probability_column: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=_OF_TABLE, help="Of melanoma, one a model; repeat.")
+    ] = None,
+    group_column: Annotated[
+        str | None, typer.Option(rich_help_panel=_OF_TABLE, help="Rows of one lesion or patient.")
+    ] = None,
+    positive: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="The label of melanoma.")] = None,
 ) -> None:
-    """Judge models on the same images: figures with intervals, paired differences, plots."""
+    """Judge models on the same images: figures with intervals, paired differences, plots.
+
+    Give a manifest and the models, or one table with an id, a label and a probability of melanoma in each row.
+    """
     from rich.console import Console
 
+    from dermdistill.cli.key_table import key_table
+    from dermdistill.evaluate.render.text import verdict
+    from dermdistill.evaluate.report import FromImages
+    from dermdistill.evaluate.report import evaluate as judge
+    from dermdistill.evaluate.tables import Columns, read_predictions
+
+    columns = Columns(id_column, label_column, tuple(probability_column or ()), group_column, positive)
+    if model:
+        if columns != Columns():
+            raise InputError("--id-column and its like describe a table by itself; leave them out with --model")
+        manifest, models = _of_manifest(table, model)
+    else:
+        manifest, models = read_predictions(table, columns)
+    if out is None and model:
+        raise InputError("name the report's folder with --out")
+    folder = out or table.with_name(f"{table.stem}-report")
+    answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
+    report = judge(
+        manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
+        images=FromImages(samples, answerers),
+    )  # fmt: skip
+    Console().print(key_table(report))
+    typer.echo(" ".join(verdict(report)))
+    typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, table: {folder / 'table.md'})")
+
+
+def _of_manifest(path: Path, given: list[str]) -> "tuple[pd.DataFrame, dict[str, ModelPredictions]]":
     from dermdistill.data.manifest import read_manifest
     from dermdistill.evaluate.predictions import read_model
-    from dermdistill.evaluate.report import evaluate as judge
-    from dermdistill.evaluate.report import key_figures
 
-    wrong = [text for text in model if not all(text.partition("="))]
+    models = {name: read_model(folder) for name, folder in _named(given, "--model").items()}
+    return read_manifest(path), models
+
+
+def _named(given: list[str], option: str) -> dict[str, Path]:
+    wrong = [text for text in given if not all(text.partition("="))]
     if wrong:
-        raise InputError(f"--model expects NAME=PATH, got {', '.join(wrong)}")
-    named = {name: Path(path) for name, _, path in (text.partition("=") for text in model)}
-    if len(named) < len(model):
-        raise InputError(f"each --model needs another name, got {', '.join(model)}")
-    models = {name: read_model(path) for name, path in named.items()}
-    report = judge(read_manifest(manifest), models, out, baseline=baseline, replicates=replicates, seed=seed, role=role)
-    Console().print(key_figures(report))
-    typer.echo(f"report: {out / 'report.html'} (figures: {out / 'report.json'}, table: {out / 'table.md'})")
+        raise InputError(f"{option} expects NAME=PATH, got {', '.join(wrong)}")
+    named = {name: Path(path) for name, _, path in (text.partition("=") for text in given)}
+    if len(named) < len(given):
+        raise InputError(f"each {option} needs another name, got {', '.join(given)}")
+    return named
+
+
+def _answerer(path: Path) -> "Answerer":
+    from dermdistill.evaluate.analyses.robustness import Answerer
+    from dermdistill.predict.predictor import Predictor
+
+    predictor = Predictor(path)
+    spec = predictor.bundle.spec
+    return Answerer(
+        spec.input.size, predictor.threshold, lambda images: predictor.probabilities(images)[:, spec.melanoma_index]
+    )

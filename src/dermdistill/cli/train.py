@@ -188,12 +188,12 @@ def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> N
     from rich.console import Console
 
     from dermdistill.classes import DISCLAIMER
-    from dermdistill.evaluate.report import key_figures
-    from dermdistill.files import read_json
+    from dermdistill.cli.key_table import key_table
+    from dermdistill.evaluate.document import load_report
 
-    console, report = Console(), read_json(work.report / "report.json")
-    console.print(key_figures(report))
-    if report["data"]["synthetic"]:
+    console, report = Console(), load_report(work.report / "report.json")
+    console.print(key_table(report))
+    if report.data.synthetic:
         console.print("[bold]These figures are of synthetic images and say nothing about skin.[/bold]")
     bundles = {"bundle": ", ".join(str(work.bundle(name)) for name in work.exported)}
     shown = {"report": str(work.report / "report.html"), **bundles, **(more or {})}

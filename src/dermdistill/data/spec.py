@@ -31,6 +31,8 @@ class DataSpec(Strict):
     """Instead of sources: a manifest, taken as it is; run `data check` and `data duplicates` on it first."""
     synthetic: SyntheticSpec | None = None
     drop_unknown: bool = False
+    drop_other: bool = Field(False, exclude_if=lambda value: not value)
+    """Leave out, and count, images that are known to be no melanoma but have none of the seven classes."""
     limit: int | None = Field(None, ge=50)
     """Use only so many images (whole lesions, melanomas in proportion); for short trials."""
 
@@ -38,8 +40,8 @@ class DataSpec(Strict):
     def _one_origin(self) -> Self:
         if sum(map(bool, (self.sources, self.manifest, self.synthetic))) != 1:
             raise ValueError("give one of [[data.sources]], data.manifest and [data.synthetic]")
-        if self.manifest and (self.limit or self.drop_unknown):
-            raise ValueError("data.manifest is taken as it is: limit and drop_unknown do not go with it")
+        if self.manifest and (self.limit or self.drop_unknown or self.drop_other):
+            raise ValueError("data.manifest is taken as it is: limit, drop_unknown and drop_other do not go with it")
         return self
 
 

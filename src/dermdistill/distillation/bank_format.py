@@ -10,7 +10,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import sha256_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
 from dermdistill.images.view_spec import RENDER_VERSION, ViewSpec
-from dermdistill.specs import Strict
+from dermdistill.specs import Strict, parse
 
 FORMAT: Final = "dermdistill-bank/2"
 TEACHER_FORMAT: Final = "dermdistill-bank-teacher/2"
@@ -102,9 +102,15 @@ class BankTeacher(Strict):
 
     @classmethod
     def of_run(cls, header: Mapping[str, Any]) -> Self:
-        """The teacher of a run header."""
-        known = {key: header[key] for key in ("name", "model", "model_sha256", "image_size", "mean", "std")}
-        return cls.model_validate({**known, "synthetic": "synthetic" in header.get("data_sources", ())})
+        """The teacher of a run header.
+
+        Raises:
+            InputError: the header lacks a key, or a value does not fit.
+        """
+        keys = ("name", "model", "model_sha256", "image_size", "mean", "std")
+        known = {key: header[key] for key in keys if key in header}
+        known["synthetic"] = "synthetic" in header.get("data_sources", ())
+        return parse(cls, known, f"the run header of the teacher '{header.get('name')}'")
 
 
 def refuse_another(folder: Path, stored: BankIdentity, asked: BankIdentity, but: Collection[str] = ()) -> None:

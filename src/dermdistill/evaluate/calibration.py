@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature, expected calibration error, Brier score."""
+"""Probabilities that mean what they say: temperature and expected calibration error."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -108,8 +108,3 @@ def ece_if_calibrated(p: np.ndarray, draws: int = 200, seed: int = 0, bins: int 
     """
     y = np.random.default_rng(seed).random((draws, len(p)), np.float32) < p
     return float(ece_weighted(p, y, np.ones((1, len(p))), bins).mean())
-
-
-def brier(p: np.ndarray, y: np.ndarray) -> float:
-    """Mean squared difference of probability and label, 0 to 1. Source: Brier, Mon Weather Rev 78 (1950)."""
-    return float(np.mean((np.asarray(p) - np.asarray(y)) ** 2))

@@ -33,6 +33,14 @@ class Figure:
     reason: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counted(Figure):
+    """A figure with the number of images and of melanomas that it is of."""
+
+    n: int
+    positives: int
+
+
 @dataclass(frozen=True)
 class Difference:
     """A paired difference with its 95 % interval and two-sided bootstrap p value."""

@@ -25,6 +25,10 @@ class ModelPredictions:
     """Columns image_id, role, logit_<class>; and `part`, if several trainings of the model were pooled."""
     header: dict[str, Any] = field(default_factory=dict)
     """The run's header; empty for a bare table."""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    """The run's metrics of each epoch, if it is one run."""
+    temperature: float | None = None
+    """Of probabilities that are judged as they are; None where it is fitted on the validation images."""
 
     def logits(self, ids: pd.Series) -> np.ndarray:
         """Logits [N, C] of the given images, in their order."""
@@ -46,11 +50,12 @@ def read_model(path: str | Path) -> ModelPredictions:
     """
     path = Path(path)
     header: dict[str, Any] = {}
+    epochs: list[dict[str, Any]] = []
     if path.is_dir():
         if (path / "bundle.json").exists():
             raise InputError(f"{path} is a bundle; evaluate the run that it was exported from")
         run = Run(path)
-        header, path = run.header(), run.predictions
+        header, epochs, path = run.header(), run.read_metrics(), run.predictions
     if not path.is_file():
         raise InputError(f"no predictions at {path}; give a finished run folder, or a .parquet or .csv table")
     table = _read_table(path)
@@ -60,7 +65,7 @@ def read_model(path: str | Path) -> ModelPredictions:
     problems = _find_problems(table, classes)
     if problems:
         raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
-    return ModelPredictions(classes, table, header)
+    return ModelPredictions(classes, table, header, epochs)
 
 
 def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:

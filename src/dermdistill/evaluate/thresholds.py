@@ -14,6 +14,8 @@ from dermdistill.evaluate.calibration import fit_temperature, softmax
 
 PARTS = 5
 """In how many parts judged images are divided, where no others choose."""
+NOTHING = "nothing"
+"""What the temperature was fitted on, if it was given."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,26 @@ class Chosen:
 
     temperature: float
     fitted_on: str
-    """'diagnosis', or 'melanoma' where the diagnoses are not all known or not the model's classes."""
+    """'diagnosis'; 'melanoma' where the diagnoses are not all known or not the model's classes; or 'nothing'."""
     thresholds: dict[str, Threshold]
 
 
-def choose(logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame) -> Chosen:
+def choose(
+    logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame, temperature: float | None = None
+) -> Chosen:
     """Fit the temperature and choose the operating points on validation images.
 
     Args:
         logits: [N, C], columns as in `classes`.
         classes: the model's classes, melanoma among them.
         images: the manifest's rows [N] of the same images: diagnosis and melanoma.
+        temperature: of probabilities that are taken as they are; by default it is fitted.
     """
     melanoma = classes.index(MELANOMA)
     y = images["melanoma"].to_numpy(int)
-    if classes == CLASSES and images["diagnosis"].notna().all():
+    if temperature is not None:
+        fitted_on = NOTHING
+    elif classes == CLASSES and images["diagnosis"].notna().all():
         fitted_on = "diagnosis"
         temperature = fit_temperature(logits, diagnosis_codes(images))
     else:
@@ -76,7 +83,12 @@ def apply_chosen(chosen: Chosen, logits: np.ndarray) -> Applied:
 
 
 def cross_fit(
-    logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame, cluster: np.ndarray, seed: int = 0
+    logits: np.ndarray,
+    classes: tuple[str, ...],
+    images: pd.DataFrame,
+    cluster: np.ndarray,
+    seed: int = 0,
+    temperature: float | None = None,
 ) -> Applied:
     """Where there are no validation images: divide the judged ones in parts, and let the others choose for each.
 
@@ -86,6 +98,7 @@ def cross_fit(
         images: the manifest's rows [N] of the same images.
         cluster: [N]; images with the same number stay in one part.
         seed: of the division.
+        temperature: as in `choose`.
 
     Raises:
         InputError: too few clusters to divide.
@@ -101,7 +114,7 @@ def cross_fit(
         warnings.filterwarnings("ignore", message="The least populated class")
         divided = list(divider.split(np.zeros(len(images)), melanoma, cluster))
     for others, part in divided:
-        applied = apply_chosen(choose(logits[others], classes, images.iloc[others]), logits[part])
+        applied = apply_chosen(choose(logits[others], classes, images.iloc[others], temperature), logits[part])
         probabilities[part] = applied.probabilities
         for name, values in applied.thresholds.items():
             thresholds.setdefault(name, np.full(len(images), np.nan))[part] = values

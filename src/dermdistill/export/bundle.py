@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,20 @@ import pandas as pd
 from torch import nn
 
 from dermdistill import __version__
-from dermdistill.classes import BINARY_CLASSES, DISCLAIMER, MELANOMA
+from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import fit_temperature, softmax
-from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.evaluate.thresholds import operating_points
+from dermdistill.evaluate.predictions import ModelPredictions, read_model
+from dermdistill.evaluate.thresholds import Chosen, choose
 from dermdistill.export.card import model_card, weights_licence
 from dermdistill.export.formats.onnx import Deployed, write_onnx
 from dermdistill.export.parity import check_parity
 from dermdistill.files import sha256_file, write_json
-from dermdistill.images.cache import labels
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.load import load_network
-from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, read_bundle
+from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, ThresholdSpec, read_bundle
 from dermdistill.run import Run
 
 DEFAULT_THRESHOLD = "sensitivity_95"
@@ -62,29 +61,24 @@ def export_bundle(
         IntegrityError: the graph does not agree with PyTorch.
     """
     out = Path(out)
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; choose another folder, or --force to replace it")
-    if out.exists() and not ((out / "bundle.json").is_file() or _is_empty_folder(out)):
-        raise InputError(f"{out} is not a bundle, and only bundles are replaced; choose another folder")
+    _check_place(out, force)
     run = Run(Path(run_folder))
     header = run.header()
     if header["status"] != "complete":
         raise InputError(f"{run.folder} is not finished; train it to the end first")
     if manifest_hash(manifest) != header["inputs"]["manifest"]:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
-    model = load_network(run)[0].module
-    rows = out_of_fold.table if out_of_fold is not None else _validation(run)
-    if rows.empty:
-        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
-    fitted = _fit(rows, header, manifest, "validation" if out_of_fold is None else "out-of-fold")
-    deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], fitted["temperature"])
-    facts = _facts(name or header["name"], header, manifest, fitted, model)
+    model, unseen = load_network(run)[0].module, out_of_fold or _validation(run)
+    chosen = _choose(unseen, manifest)
+    deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], chosen.temperature)
+    facts = _facts(name or header["name"], header, manifest, model)
+    facts |= _operation(chosen, "validation" if out_of_fold is None else "out-of-fold")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
         write_onnx(deployed, header["image_size"], folder / GRAPH, _metadata(facts))
-        pixels = _some_pixels(rows, manifest, header["image_size"])
+        pixels = _some_pixels(unseen.table, manifest, header["image_size"])
         facts["parity"] = check_parity(deployed, folder / GRAPH, header["image_size"], pixels)
         (folder / "MODEL_CARD.md").write_text(model_card(facts, header, report), encoding="utf-8")
         (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(facts), encoding="utf-8")
@@ -93,6 +87,14 @@ def export_bundle(
         read_bundle(folder)
         _swap(folder, out)
     return out
+
+
+def _check_place(out: Path, force: bool) -> None:
+    """Raise InputError where a bundle may not be written."""
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; choose another folder, or --force to replace it")
+    if out.exists() and not ((out / "bundle.json").is_file() or _is_empty_folder(out)):
+        raise InputError(f"{out} is not a bundle, and only bundles are replaced; choose another folder")
 
 
 def _swap(new: Path, out: Path) -> None:
@@ -113,30 +115,39 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _validation(run: Run) -> pd.DataFrame:
-    table = pd.read_parquet(run.predictions)
-    return table[table["role"] == "validation"]
+def _validation(run: Run) -> ModelPredictions:
+    found = read_model(run.folder)
+    rows = found.table[found.table["role"] == "validation"]
+    if rows.empty:
+        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
+    return replace(found, table=rows)
 
 
-def _fit(rows: pd.DataFrame, header: dict[str, Any], manifest: pd.DataFrame, chosen_on: str) -> dict[str, Any]:
+def _choose(unseen: ModelPredictions, manifest: pd.DataFrame) -> Chosen:
     """Temperature and thresholds from predictions of images that the networks did not see."""
-    classes = tuple(header["classes"])
-    table = manifest.set_index("image_id").loc[rows["image_id"]].reset_index()
-    logits = rows[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
-    temperature = fit_temperature(logits, labels(table, classes))
-    melanoma = softmax(logits, temperature)[:, classes.index(MELANOMA)]
-    points = operating_points(melanoma, labels(table, BINARY_CLASSES))
+    images = manifest.set_index("image_id", drop=False).loc[unseen.table["image_id"]]
+    chosen = choose(unseen.logits(images["image_id"]), unseen.classes, images)
+    point = chosen.thresholds[DEFAULT_THRESHOLD]
+    if point.value is None:
+        raise InputError(f"the images allow no threshold '{DEFAULT_THRESHOLD}': {point.reason}")
+    return chosen
+
+
+def _operation(chosen: Chosen, chosen_on: str) -> dict[str, Any]:
+    """Temperature and those operating points that could be chosen, as a bundle has them."""
     thresholds = {
-        key: {
-            "value": point.value, "sensitivity": point.sensitivity, "specificity": point.specificity,
-            "chosen_on": chosen_on, "n": point.n, "positives": point.positives,
-        }
-        for key, point in points.items()
+        name: ThresholdSpec(
+            value=point.value, sensitivity=point.sensitivity, specificity=point.specificity,
+            chosen_on=chosen_on, n=point.n, positives=point.positives,
+        ).model_dump(mode="json")
+        for name, point in chosen.thresholds.items()
         if point.value is not None
     }  # fmt: skip
-    if DEFAULT_THRESHOLD not in thresholds:
-        raise InputError(f"the {chosen_on} images allow no threshold '{DEFAULT_THRESHOLD}': {points}")
-    return {"temperature": temperature, "thresholds": thresholds}
+    return {
+        "temperature": chosen.temperature,
+        "default_threshold": DEFAULT_THRESHOLD,
+        "thresholds": thresholds,
+    }
 
 
 def _some_pixels(rows: pd.DataFrame, manifest: pd.DataFrame, size: int) -> np.ndarray:
@@ -145,9 +156,7 @@ def _some_pixels(rows: pd.DataFrame, manifest: pd.DataFrame, size: int) -> np.nd
     return np.stack([resize_square(load_rgb(path), size).transpose(2, 0, 1) for path in paths])
 
 
-def _facts(
-    name: str, header: dict[str, Any], manifest: pd.DataFrame, fitted: dict[str, Any], model: nn.Module
-) -> dict[str, Any]:
+def _facts(name: str, header: dict[str, Any], manifest: pd.DataFrame, model: nn.Module) -> dict[str, Any]:
     cost = count(model, header["image_size"])
     of_source = manifest["source"].map({name: source.licence for name, source in SOURCES.items()})
     licences = sorted(manifest["licence"].fillna(of_source).fillna("unknown").unique())
@@ -160,9 +169,6 @@ def _facts(
         "classes": header["classes"],
         "melanoma_index": header["classes"].index(MELANOMA),
         "input": InputSpec(size=header["image_size"]).model_dump(mode="json"),
-        "temperature": fitted["temperature"],
-        "default_threshold": DEFAULT_THRESHOLD,
-        "thresholds": fitted["thresholds"],
         "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences)},
         "data": {
             "manifest_sha256": header["inputs"]["manifest"],

@@ -6,7 +6,11 @@ from typing import Any
 
 from dermdistill.classes import CLASS_NAMES
 from dermdistill.data.sources import SOURCES
-from dermdistill.files import read_json
+from dermdistill.evaluate.analyses.data import Data
+from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.document import load_report
+from dermdistill.evaluate.intervals import Counted, Figure
+from dermdistill.evaluate.render.text import interval
 
 
 def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path | None) -> str:
@@ -66,7 +70,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Figures
 
-{_figures(facts["name"], header, report)}
+{_figures(header["name"], report)}
 
 ## Limits
 
@@ -93,51 +97,49 @@ def _crossed(facts: dict[str, Any]) -> bool:
     return any(point["chosen_on"] == "out-of-fold" for point in facts["thresholds"].values())
 
 
-def _figures(name: str, header: dict[str, Any], report: str | Path | None) -> str:
+def _figures(name: str, report: str | Path | None) -> str:
     if report is None:
         return "No report was given when this bundle was made."
-    content = read_json(report)
-    own = content["models"].get(header["name"])
+    content = load_report(report)
+    own = content.models.get(name)
     if own is None:
-        return f"The report has no figures of '{header['name']}'."
+        return f"The report has no figures of '{name}'."
     lines = ["| figure | value | 95 % interval |", "|---|---|---|"]
-    for metric, figure in own["metrics"].items():
-        if figure["value"] is not None:
-            lines.append(f"| {metric} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |")
-    of = content["data"]
-    how = ", each by a network of this recipe that never saw it" if own.get("parts") else ""
+    for metric, figure in own.metrics.items():
+        if figure.value is not None:
+            between = "undefined" if figure.low is None else f"{figure.low:.3f} to {figure.high:.3f}"
+            lines.append(f"| {metric} | {figure.value:.3f} | {between} |")
+    of = content.data
+    how = ", each by a network of this recipe that never saw it" if own.parts else ""
     lines.append(
-        f"\nOn {of['n']} held-out images with {of['positives']} melanomas{how} (manifest "
-        f"`{of['manifest_sha256'][:16]}`); intervals by lesion-clustered bootstrap."
+        f"\nOn {of.n} held-out images with {of.positives} melanomas{how} (manifest "
+        f"`{of.manifest_sha256[:16]}`); intervals by lesion-clustered bootstrap."
     )
-    return "\n".join([*lines, "", *_operation(own, of), "", *_subgroups(own["subgroups"])])
+    return "\n".join([*lines, "", *_operation(own, of), "", *_subgroups(own.subgroups)])
 
 
-def _operation(own: dict[str, Any], of: dict[str, Any]) -> list[str]:
+def _operation(own: Model, of: Data) -> list[str]:
     """What the thresholds gave on images that did not choose them."""
-    lines = [f"| threshold | sensitivity | specificity | PPV at {_percent(of['positives'] / of['n'])} melanomas |",
+    lines = [f"| threshold | sensitivity | specificity | PPV at {_percent(of.positives / of.n)} melanomas |",
              "|---|---|---|---|"]  # fmt: skip
-    for name, rates in own["realised"].items():
+    for name, rates in own.realised.items():
         lines.append(
             f"| `{name}` | {' | '.join(_interval(rates[key]) for key in ('sensitivity', 'specificity', 'ppv'))} |"
         )
     return lines
 
 
-def _subgroups(found: dict[str, Any]) -> list[str]:
+def _subgroups(found: dict[str, Counted]) -> list[str]:
     """The AUROC of each subgroup that has enough images."""
     lines = ["| subgroup | images | melanomas | AUROC |", "|---|---|---|---|"]
     for name, entry in found.items():
-        if entry["value"] is not None:
-            lines.append(f"| {name} | {entry['n']} | {entry['positives']} | {_interval(entry)} |")
+        if entry.value is not None:
+            lines.append(f"| {name} | {entry.n} | {entry.positives} | {_interval(entry)} |")
     return lines
 
 
-def _interval(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return "undefined"
-    value = f"{figure['value']:.3f}"
-    return value if figure["low"] is None else f"{value} [{figure['low']:.3f}, {figure['high']:.3f}]"
+def _interval(figure: Figure) -> str:
+    return "undefined" if figure.value is None else interval(figure)
 
 
 def _percent(value: float | None) -> str:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from dermdistill.errors import IntegrityError
 from dermdistill.export.formats.onnx import Deployed
+from dermdistill.privacy import onnx_runtime
 
 PROBABILITY_TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-3
@@ -30,6 +30,7 @@ def check_parity(model: Deployed, graph: Path, size: int, images: np.ndarray | N
     Raises:
         IntegrityError: a difference beyond its tolerance.
     """
+    onnxruntime = onnx_runtime()
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     batches: list[np.ndarray] = [generator.random((count, 3, size, size), np.float32) for count in (1, 5, 16)]

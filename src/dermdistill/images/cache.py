@@ -16,12 +16,12 @@ from rich.progress import Progress
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.files import read_json, sha256_json, write_json
+from dermdistill.files import read_json, sha256_file, sha256_json, write_json
 from dermdistill.images.preprocess import (
     PREPROCESS_VERSION,
     SOURCE_VERSION,
     ImageError,
-    load_rgb,
+    open_rgb,
     resize_source,
     resize_square,
 )
@@ -72,9 +72,9 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None, kind
     """Open the cache of a manifest's images at one size, decoding them first where need be.
 
     The cache is keyed by the images' SHA-256 digests, the size and the version of the resizing. An
-    interrupted decoding goes on where it was; several processes may decode at once. Unreadable images
-    are named in the log and set aside, and tried again each time, since a file may only be missing for
-    a while.
+    interrupted decoding goes on where it was; several processes may decode at once. Images that are unreadable or
+    damaged, or whose file is not the one that the manifest names, are told in the log and set aside, and
+    tried again each time, since a file may only be missing for a while.
 
     Args:
         manifest: the images; duplicates by SHA-256 are stored once.
@@ -129,7 +129,7 @@ def _decode(paths: list[str], sha256s: tuple[str, ...], form: tuple[int, Kind], 
         bar = bars.add_task(f"decode to {form[0]} px", total=len(paths), completed=done)
         for start in range(done, len(paths), _BLOCK):
             block = range(start, min(start + _BLOCK, len(paths)))
-            problems = pool.map(lambda row: _decode_into(images, row, paths[row], form), block)
+            problems = pool.map(lambda row: _decode_into(images, row, (paths[row], sha256s[row]), form), block)
             for row, problem in zip(block, problems, strict=True):
                 if problem:
                     set_aside[sha256s[row]] = problem
@@ -147,19 +147,25 @@ def _retry(
         return set_aside
     images = _map(pixels, "r+")
     rows = {sha: row for row, sha in enumerate(sha256s) if sha in set_aside}
-    tried = {sha: _decode_into(images, row, paths[row], form) for sha, row in rows.items()}
+    tried = {sha: _decode_into(images, row, (paths[row], sha), form) for sha, row in rows.items()}
     images.flush()
     return {sha: problem for sha, problem in tried.items() if problem}
 
 
-def _decode_into(images: np.ndarray, row: int, path: str, form: tuple[int, Kind]) -> str | None:
-    """Decode one image into its row; if it cannot be read, why."""
+def _decode_into(images: np.ndarray, row: int, file: tuple[str, str], form: tuple[int, Kind]) -> str | None:
+    """Decode one image, given by path and SHA-256, into its row; if it cannot be used, why."""
+    path, sha256 = Path(file[0]), file[1]
     size, kind = form
     resize = resize_square if kind == "plain" else resize_source
     try:
-        images[row] = resize(load_rgb(Path(path)), size).transpose(2, 0, 1)
+        if path.is_file() and sha256_file(path) != sha256:
+            return f"{path}: changed since the manifest was made"
+        with open_rgb(path) as image:
+            images[row] = resize(image, size).transpose(2, 0, 1)
     except ImageError as error:
         return str(error)
+    except OSError as error:
+        return f"{path}: cannot be read ({error})"
     return None
 
 

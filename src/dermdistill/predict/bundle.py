@@ -2,23 +2,20 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.files import read_json, sha256_file
+from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import PREPROCESS_VERSION
+from dermdistill.specs import Strict, load_header
 
-FORMAT = "dermdistill-bundle/1"
+FORMAT: Literal["dermdistill-bundle/1"] = "dermdistill-bundle/1"
 GRAPH = "model.onnx"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputSpec(_Part):
+class InputSpec(Strict):
     """What the graph expects: RGB in [0, 1], float32, [N, 3, size, size]."""
 
     size: int = Field(gt=0)
@@ -28,7 +25,7 @@ class InputSpec(_Part):
     resize: str = PREPROCESS_VERSION
 
 
-class ThresholdSpec(_Part):
+class ThresholdSpec(Strict):
     """An operating point: at or above `value` an image counts as positive."""
 
     value: float = Field(ge=0, le=1)
@@ -40,10 +37,50 @@ class ThresholdSpec(_Part):
     positives: int
 
 
-class BundleSpec(_Part):
+class LicenceFacts(Strict):
+    """Under what the bundle may be used."""
+
+    code: str
+    weights: str
+
+
+class DataFacts(Strict):
+    """The images that the model learned from."""
+
+    manifest_sha256: str
+    splits_sha256: str | None
+    sources: tuple[str, ...]
+    licences: tuple[str, ...]
+    images: dict[str, int]
+    """How many of each role: train, validation, test."""
+    synthetic: bool
+    """Whether any were generated; such a model says nothing about skin."""
+
+
+class ModelFacts(Strict):
+    """The network and its cost for one image."""
+
+    name: str
+    stage: str
+    parameters: int
+    macs: int
+    weights_sha256: str
+
+
+class ParityFacts(Strict):
+    """How far the graph's outputs are from those of the network that it was made from."""
+
+    logits_max_abs_difference: float
+    probabilities_max_abs_difference: float
+    probability_tolerance: float
+    images: int
+    runtimes: tuple[str, ...]
+
+
+class BundleHeader(Strict):
     """The contents of bundle.json."""
 
-    format: Literal["dermdistill-bundle/1"]
+    format: Literal["dermdistill-bundle/1"] = FORMAT
     name: str
     version: str
     classes: tuple[str, ...] = Field(min_length=2)
@@ -52,10 +89,10 @@ class BundleSpec(_Part):
     temperature: float = Field(gt=0)
     default_threshold: str
     thresholds: dict[str, ThresholdSpec] = Field(min_length=1)
-    licence: dict[str, str]
-    data: dict[str, Any]
-    model: dict[str, Any]
-    parity: dict[str, Any]
+    licence: LicenceFacts
+    data: DataFacts
+    model: ModelFacts
+    parity: ParityFacts
     files: dict[str, str]
     """SHA-256 of each other file."""
     intended_use: str
@@ -71,11 +108,11 @@ class BundleSpec(_Part):
         return self
 
 
-class Bundle(_Part):
+class Bundle(Strict):
     """A checked bundle on disk."""
 
     folder: Path
-    spec: BundleSpec
+    spec: BundleHeader
 
     @property
     def graph(self) -> Path:
@@ -93,11 +130,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     path = folder / "bundle.json"
     if not path.is_file():
         raise InputError(f"{folder} is not a bundle: it has no bundle.json; make one with `dermdistill export`")
-    try:
-        spec = BundleSpec.model_validate(read_json(path))
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'bundle'}: {e['msg']}" for e in error.errors()]
-        raise IntegrityError(f"{path} does not fit {FORMAT}:\n" + "\n".join(lines)) from None
+    spec = load_header(path, BundleHeader)
     for name, expected in {GRAPH: spec.files.get(GRAPH), **spec.files}.items():
         file = folder / name
         if Path(name).name != name or expected is None or not file.is_file():

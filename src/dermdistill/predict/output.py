@@ -46,8 +46,8 @@ def write(
                 writer.writerow(row(result, classes))
         case "jsonl":
             for result in results:
-                stream.write(json.dumps(row(result, classes), ensure_ascii=False) + "\n")
+                stream.write(json.dumps(row(result, classes), ensure_ascii=False, allow_nan=False) + "\n")
         case "json":
             rows = [row(result, classes) for result in results]
             content = {"disclaimer": DISCLAIMER, **about, "results": rows}
-            stream.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+            stream.write(json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

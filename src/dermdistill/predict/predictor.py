@@ -7,15 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
+from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
+from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.privacy import onnx_runtime
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
+FAILED = "failed"
+WhenDamaged = Literal["refuse", "judge"]
+_TOLERANCE = 1e-3
+"""How far from 1 the sum of probabilities may be."""
 SYNTHETIC = "SYNTHETIC training data: says nothing about skin"
 """The message of every answer by a model that learned from generated images."""
 _AGREED = ("classes", "melanoma_index", "input", "temperature", "thresholds", "default_threshold")
@@ -28,26 +34,58 @@ class Result:
 
     file: str
     status: str
-    """'ok', or the reason why there is no probability (see `dermdistill.images.preprocess.ImageError`)."""
+    """'ok'; 'damaged', with probabilities only if they were asked for; 'failed' if the model gave no probabilities; or
+    another reason why the image cannot be used (see `dermdistill.images.decode.ImageError`)."""
     probabilities: tuple[float, ...] | None
     """In the order of the bundle's classes, each 0 to 1, summing to 1."""
     p_melanoma: float | None
+    """The probability of melanoma, 0 to 1."""
     decision: str
-    """'above_threshold', 'below_threshold', or empty."""
+    """'above_threshold', 'below_threshold', or empty where there is no probability."""
+    message: str
+    """What is wrong, or what to know about the answer; often empty."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An image before it is judged."""
+
+    name: str
+    pixels: np.ndarray | None
+    status: str
     message: str
 
 
 class Predictor:
-    """A loaded bundle.
+    """A loaded bundle, which gives melanoma probabilities of dermoscopic images.
+
+    Several threads may use one predictor at once. Nothing leaves the machine.
 
     Args:
         model: a bundle, its folder, or None for the one that ships with the package.
-        threshold: the name of one of the bundle's thresholds, or a probability; by default the bundle's default.
+        threshold: the name of one of the bundle's thresholds, or a probability from 0 to 1; by default the bundle's
+            default.
         threads: threads of ONNX Runtime; by default all cores.
+        damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
     Raises:
         InputError: no such bundle or threshold.
         IntegrityError: the bundle or its graph is damaged, or they contradict each other.
+
+    Examples:
+        >>> from PIL import Image
+        >>> import io
+        >>> photo = io.BytesIO()
+        >>> Image.new("RGB", (600, 450), (200, 150, 130)).save(photo, "PNG")
+        >>> predictor = Predictor()
+        >>> (result,) = predictor.predict(photo.getvalue())
+        >>> result.status, len(result.probabilities) == len(predictor.classes)
+        ('ok', True)
+        >>> 0 <= result.p_melanoma <= 1
+        True
+        >>> (result,) = predictor.predict("no_such_photo.jpg")
+        >>> result.status, result.p_melanoma
+        ('missing', None)
     """
 
     def __init__(
@@ -56,50 +94,113 @@ class Predictor:
         *,
         threshold: str | float | None = None,
         threads: int | None = None,
+        damaged: WhenDamaged = "refuse",
     ):
+        if damaged not in get_args(WhenDamaged):
+            raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
         self.threshold = resolve_threshold(self.bundle, threshold)
+        self._judges_damaged = damaged == "judge"
         self._session = _session(self.bundle, threads)
         _check_agreement(self.bundle, self._session)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the probabilities."""
         return self.bundle.spec.classes
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Class probabilities float32 [N, C] of RGB images uint8 [N, S, S, 3], S as the bundle's input size."""
+        """Class probabilities of images that have the model's size.
+
+        Args:
+            images: RGB, uint8 [N, S, S, 3], S as `bundle.spec.input.size`.
+
+        Returns:
+            float32 [N, C], each 0 to 1, each row summing to 1; or NaN where the model is broken, which `predict` tells.
+
+        Raises:
+            InputError: images of another shape or type.
+            IntegrityError: the model's graph fails.
+        """
         size = self.bundle.spec.input.size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise InputError(f"expected uint8 [N, {size}, {size}, 3], got {images.dtype} {images.shape}")
         batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-        return self._session.run(["probabilities"], {"image": batch})[0]
+        try:
+            found = np.asarray(self._session.run(["probabilities"], {"image": batch})[0])
+        except Exception as error:  # ONNX Runtime raises its own exception classes
+            raise IntegrityError(f"{self.bundle.graph} fails when it is run; export it again: {error}") from None
+        if found.shape != (len(images), len(self.classes)):
+            expected = (len(images), len(self.classes))
+            raise IntegrityError(f"{self.bundle.graph} gave probabilities of shape {found.shape}, expected {expected}")
+        return found
 
-    def predict(self, files: Iterable[str | Path | bytes | BinaryIO], batch_size: int = 16) -> Iterator[Result]:
-        """One result for each file, in order; a file that cannot be read gets a row that says why."""
+    def predict(self, files: Iterable[Source] | Source, batch_size: int = 16) -> Iterator[Result]:
+        """One result for each image, in order; one that cannot be read gets a result that says why.
+
+        Args:
+            files: paths, bytes of files, or open binary files; a single one does as well.
+            batch_size: images a forward pass, at least 1.
+
+        Yields:
+            The results as they are ready.
+
+        Raises:
+            InputError: `batch_size` is less than 1.
+            TypeError: something that is none of these.
+            IntegrityError: the model's graph fails.
+        """
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        iterator = iter(files)
+        several = [files] if _is_source(files) else cast(Iterable[Source], files)
+        iterator = iter(several)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while chunk := list(islice(iterator, batch_size)):
-                yield from self._chunk(list(pool.map(self._load, chunk)), [_name(file) for file in chunk])
+                yield from self._judge(list(pool.map(self._load, chunk)))
 
-    def _load(self, file: str | Path | bytes | BinaryIO) -> np.ndarray | ImageError:
+    def _load(self, file: Source) -> _Loaded:
+        if not _is_source(file):
+            raise TypeError(f"expected a path, bytes or an open binary file, got {type(file).__name__}")
+        name = str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "image"))
+        if self._judges_damaged and not isinstance(file, str | Path | bytes):
+            file = file.read()  # it may be read twice
         try:
-            return resize_square(load_rgb(file), self.bundle.spec.input.size)
+            return _Loaded(name, self._pixels(file), "ok", "")
         except ImageError as error:
-            return error
+            if error.reason == "damaged" and self._judges_damaged:
+                return _Loaded(name, self._pixels(file, "accept"), error.reason, str(error))
+            return _Loaded(name, None, error.reason, str(error))
 
-    def _chunk(self, loaded: Sequence[np.ndarray | ImageError], names: Sequence[str]) -> Iterator[Result]:
-        good = [image for image in loaded if isinstance(image, np.ndarray)]
+    def _pixels(self, file: Source, damaged: Damaged = "refuse") -> np.ndarray:
+        with open_rgb(file, damaged=damaged) as image:
+            return resize_square(image, self.bundle.spec.input.size)
+
+    def _judge(self, loaded: Sequence[_Loaded]) -> Iterator[Result]:
+        good = [image.pixels for image in loaded if image.pixels is not None]
         found = iter(self.probabilities(np.stack(good))) if good else iter(())
-        for name, image in zip(names, loaded, strict=True):
-            if isinstance(image, ImageError):
-                yield Result(name, image.reason, None, None, "", str(image))
+        for image in loaded:
+            if image.pixels is None:
+                yield Result(image.name, image.status, None, None, "", image.message)
                 continue
-            row = tuple(float(value) for value in next(found))
-            melanoma = row[self.bundle.spec.melanoma_index]
-            note = SYNTHETIC if self.bundle.spec.data.get("synthetic") else ""
-            yield Result(name, "ok", row, melanoma, ABOVE if melanoma >= self.threshold else BELOW, note)
+            row = next(found)
+            if not _are_probabilities(row):
+                came = ", ".join(f"{value:g}" for value in row)
+                message = f"{image.name}: the model gave no probabilities ({came}); its bundle is broken"
+                yield Result(image.name, FAILED, None, None, "", message)
+                continue
+            melanoma = float(row[self.bundle.spec.melanoma_index])
+            notes = (image.message, SYNTHETIC if self.bundle.spec.data.synthetic else "")
+            decision = ABOVE if melanoma >= self.threshold else BELOW
+            row = tuple(float(value) for value in row)
+            yield Result(image.name, image.status, row, melanoma, decision, "; ".join(filter(None, notes)))
+
+
+def _is_source(given: object) -> TypeGuard[Source]:
+    return isinstance(given, str | Path | bytes) or hasattr(given, "read")
+
+
+def _are_probabilities(row: np.ndarray) -> bool:
+    return bool(np.isfinite(row).all() and (row >= -_TOLERANCE).all() and abs(float(row.sum()) - 1) <= _TOLERANCE)
 
 
 def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
@@ -122,12 +223,8 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     return value
 
 
-def _name(file: str | Path | bytes | BinaryIO) -> str:
-    return str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "image"))
-
-
 def _session(bundle: Bundle, threads: int | None) -> Any:
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -141,6 +238,11 @@ def _session(bundle: Bundle, threads: int | None) -> Any:
 
 def _check_agreement(bundle: Bundle, session: Any) -> None:
     """Raise IntegrityError if bundle.json was edited so that it no longer fits the graph."""
+    inputs, outputs = ({part.name for part in parts} for parts in (session.get_inputs(), session.get_outputs()))
+    if "image" not in inputs or "probabilities" not in outputs:
+        raise IntegrityError(
+            f"{bundle.graph} takes {sorted(inputs)} and gives {sorted(outputs)}, expected 'image' and 'probabilities'"
+        )
     graph, spec = session.get_modelmeta().custom_metadata_map, bundle.spec.model_dump(mode="json")
     for key in _AGREED:
         found = graph.get(f"dermdistill.{key}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError
-from dermdistill.evaluate.report import interval
+from dermdistill.evaluate.render.text import interval
 from dermdistill.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -57,6 +57,10 @@ def _imported(session: Session, spec: DataSpec) -> pd.DataFrame:
     ])  # fmt: skip
     for reason, count in result.dropped.items():
         session.tell(f"data: dropped {count} ({reason})")
+    if spec.drop_other:
+        other = result.manifest["diagnosis"].isna()
+        session.tell(f"data: dropped {int(other.sum())} (none of the seven classes)")
+        result.manifest = result.manifest[~other].reset_index(drop=True)
     table = result.manifest if spec.limit is None else _limited(result.manifest, spec.limit, work.recipe.seed)
     checked = check_manifest(table)
     table = checked.manifest

@@ -66,6 +66,7 @@ def run_recipe(
     standing = [(stage, state) for stage, state in intended(work, redo) if _is_wanted(stage, only)]
     refuse(standing)
     refuse_problems(work, standing)
+    fabric.barrier()  # all have looked before anything is moved
     if fabric.is_global_zero:
         started()
         _set_aside(work, redo, tell)

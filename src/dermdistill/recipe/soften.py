@@ -57,8 +57,10 @@ def bank_state(work: Work, origin: Origin) -> State:
     if found:
         return State("differs", found)
     hashes = teacher_hashes(work)
-    if UNKNOWN in hashes or not work.needs_bank:
-        return TO_DO if work.needs_bank else DONE
+    if not work.needs_bank and (UNKNOWN in hashes or is_first(work.bank)):
+        return DONE
+    if UNKNOWN in hashes:
+        return TO_DO
     return TO_DO if Bank.missing(work.bank, stored.identity, hashes, work.recipe.soften.views) else DONE
 
 

@@ -123,11 +123,6 @@ def standardise(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True, correction=0) + epsilon)
 
 
-def melanoma_probability(logits: Tensor, index: int, temperature: float = 1.0) -> Tensor:
-    """The softmax probability of the melanoma class, [N], read out of all classes' logits [N, C]."""
-    return (logits / temperature).softmax(1)[:, index]
-
-
 def _kd(student: Tensor, teacher: Tensor, labels: Tensor, spec: LossSpec) -> Tensor:
     if spec.standardise:
         student, teacher = standardise(student), standardise(teacher)

@@ -31,7 +31,7 @@ def test_only_what_differs_in_name_and_seed_alone_belongs_together(models: dict[
 
 
 def test_mean_spread_and_difference(manifest: pd.DataFrame, models: dict[str, ModelPredictions], tmp_path: Path):
-    report = evaluate(manifest, models, tmp_path, baseline="teacher", replicates=200)
+    report = evaluate(manifest, models, tmp_path, baseline="teacher", replicates=200).model_dump()
     entry = report["over_seeds"]["s1"]
     assert (entry["members"], entry["seeds"]) == (["s1", "s2", "s3"], [1, 2, 3])
     values = [report["models"][name]["metrics"]["auroc"]["value"] for name in entry["members"]]
@@ -51,7 +51,9 @@ def test_the_mean_of_a_baseline_with_seeds_is_what_others_are_compared_with(
     manifest: pd.DataFrame, models: dict[str, ModelPredictions], make_model: Make, tmp_path: Path
 ):
     others = {f"t{seed}": _trained(make_model(2.5, seed=seed + 20), f"t{seed}", lr=2) for seed in (1, 2)}
-    report = evaluate(manifest, {**models, **others}, tmp_path, baseline="s2", replicates=100)["over_seeds"]
+    report = evaluate(manifest, {**models, **others}, tmp_path, baseline="s2", replicates=100).model_dump()[
+        "over_seeds"
+    ]
     assert report["s1"]["metrics"]["auroc"]["difference"] is None
     assert report["t1"]["against"] == ["s1", "s2", "s3"]
     means = [report[name]["metrics"]["auroc"]["mean"]["value"] for name in ("t1", "s1")]
@@ -59,5 +61,5 @@ def test_the_mean_of_a_baseline_with_seeds_is_what_others_are_compared_with(
 
 
 def test_a_report_of_single_seeds_says_nothing_of_seeds(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
-    assert evaluate(manifest, {"m": make_model()}, tmp_path, replicates=100)["over_seeds"] == {}
+    assert evaluate(manifest, {"m": make_model()}, tmp_path, replicates=100).over_seeds == {}
     assert "Over the seeds" not in (tmp_path / "report.html").read_text()

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dermdistill.evaluate.analyses.subgroups import FEWEST, by_source, draw, subgroups, within
+from dermdistill.evaluate.analyses.subgroups import FEWEST, draw, subgroups
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
 
@@ -19,25 +19,22 @@ def test_each_group_is_judged_on_its_own_images(manifest: pd.DataFrame, scored: 
     for column, group in (("source", "second"), ("sex", "female"), ("site", "back")):
         mask = (manifest[column] == group).to_numpy(bool)
         entry = found[f"{column}: {group}"]
-        assert entry["value"] == pytest.approx(roc_auc_score(scored.y[mask], scored.p[mask]))
-        assert entry["low"] < entry["value"] < entry["high"]
-        assert (entry["n"], entry["positives"]) == (mask.sum(), scored.y[mask].sum())
+        assert entry.value == pytest.approx(roc_auc_score(scored.y[mask], scored.p[mask]))
+        assert entry.low < entry.value < entry.high
+        assert (entry.n, entry.positives) == (mask.sum(), scored.y[mask].sum())
 
 
 def test_too_few_give_a_reason_instead_of_a_figure(manifest: pd.DataFrame, scored: Scored):
     entry = subgroups(draw(manifest, scored, resamples(clusters(manifest), 200, 0)))["site: scalp"]
-    assert entry["positives"] < FEWEST
-    assert entry["value"] is None
-    assert (
-        entry["reason"]
-        == f"needs 10 melanomas and 10 others, has {entry['positives']} and {entry['n'] - entry['positives']}"
-    )
+    assert entry.positives < FEWEST
+    assert entry.value is None
+    assert entry.reason == f"needs 10 melanomas and 10 others, has {entry.positives} and {entry.n - entry.positives}"
 
 
 def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, scored: Scored):
     manifest["age"] = np.resize([0, 29.5, 30, 49, 50, 69, 70, 120, np.nan], len(manifest))
     found = subgroups(draw(manifest, scored, resamples(clusters(manifest), 2, 0)))
-    bands = {name: entry["n"] for name, entry in found.items() if name.startswith("age")}
+    bands = {name: entry.n for name, entry in found.items() if name.startswith("age")}
     assert list(bands) == ["age: 0-29", "age: 30-49", "age: 50-69", "age: 70 and over"]
     assert sum(bands.values()) == manifest["age"].notna().sum()
     assert bands["age: 0-29"] == manifest["age"].isin([0, 29.5]).sum()
@@ -46,55 +43,3 @@ def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, sco
 def test_what_no_image_has_makes_no_group(manifest: pd.DataFrame, scored: Scored):
     manifest["sex"] = pd.NA
     assert not any(name.startswith("sex") for name in subgroups(draw(manifest, scored, np.ones((3, len(manifest))))))
-
-
-def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scored):
-    better = Scored(scored.p + 0.5 * scored.y, scored.y, None, None)
-    weights = resamples(clusters(manifest), 200, 0)
-    drawn = {name: draw(manifest, part, weights) for name, part in (("first", scored), ("better", better))}
-    found = by_source(drawn, "first")
-    assert set(found) == {"first", "second"}
-    for source, entry in found.items():
-        mask = (manifest["source"] == source).to_numpy(bool)
-        gap = roc_auc_score(scored.y[mask], better.p[mask]) - roc_auc_score(scored.y[mask], scored.p[mask])
-        assert entry["models"]["better"]["difference"]["value"] == pytest.approx(gap)
-        assert entry["models"]["better"]["difference"]["low"] > 0
-        assert entry["models"]["first"]["difference"] is None
-        same = subgroups(drawn["better"])[f"source: {source}"]
-        assert entry["models"]["better"]["auroc"].items() <= same.items()
-        assert (entry["n"], entry["positives"]) == (same["n"], same["positives"])
-
-
-def test_one_source_is_not_told_twice(manifest: pd.DataFrame, scored: Scored):
-    drawn = draw(manifest.assign(source="first"), scored, np.ones((3, len(manifest))))
-    assert by_source({"m": drawn}, "m") == {}
-
-
-def test_within_collections_the_camera_is_no_clue(manifest: pd.DataFrame, scored: Scored):
-    """A model that knows the camera beside the lesion gains over all, and nothing within."""
-    generator = np.random.default_rng(1)
-    often = np.where(scored.y == 1, generator.random(len(scored.y)) < 0.8, generator.random(len(scored.y)) < 0.2)
-    manifest = manifest.assign(source="one", collection=pd.Series(np.where(often, "old", "new"), dtype="string"))
-    manifest.loc[[0, 1, 2], "collection"] = pd.NA
-    named = manifest["collection"].fillna("")
-    camera = Scored(scored.p + 5.0 * (named == "old").to_numpy(), scored.y, None, None)
-    weights = resamples(clusters(manifest), 200, 0)
-    found = within(manifest, {"lesion": scored, "camera": camera}, weights, "lesion")
-    assert found is not None
-    right = pairs = 0.0
-    for name in ("old", "new", ""):
-        of = (named == name).to_numpy()
-        part = scored.y[of].sum() * (1 - scored.y[of]).sum()
-        right, pairs = right + (part * roc_auc_score(scored.y[of], scored.p[of]) if part else 0), pairs + part
-    assert found["collections"] == 3
-    assert found["models"]["lesion"]["auroc"]["value"] == pytest.approx(right / pairs)
-    assert found["models"]["camera"]["difference"]["value"] == pytest.approx(0, abs=1e-12)
-    assert roc_auc_score(scored.y, camera.p) > roc_auc_score(scored.y, scored.p) + 0.05
-    share = manifest.groupby(named)["melanoma"].transform("mean")
-    assert found["alone"]["value"] == pytest.approx(roc_auc_score(scored.y, share))
-    assert found["alone"]["low"] < found["alone"]["value"] < found["alone"]["high"]
-
-
-def test_one_collection_has_nothing_within(manifest: pd.DataFrame, scored: Scored):
-    one = manifest.assign(source="first")
-    assert within(one, {"m": scored}, np.ones((3, len(one))), "m") is None

@@ -1,56 +1,80 @@
 """Models that differ in their seed alone: the mean over the seeds, and how far one training lies from the next."""
 
 import json
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from dermdistill.distillation.spec import complete
-from dermdistill.evaluate.intervals import difference, figure
+from dermdistill.evaluate.intervals import Difference, Figure, difference, figure
 from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.specs import Strict
 
 Figures = dict[str, dict[str, np.ndarray]]
 """By model and metric: its replicates [R], the first of the images as they are."""
+
+
+class OverSeeds(Strict):
+    """One metric over the seeds of one recipe."""
+
+    mean: Figure
+    """With the interval that other lesions would give."""
+    sd: float | None
+    """Over the seeds (n - 1)."""
+    difference: Difference | None
+    """Of the means; none for the baseline itself."""
+
+
+class Seeds(Strict):
+    """Models that differ in their seed alone."""
+
+    members: list[str]
+    seeds: list[int]
+    against: list[str]
+    """The baseline, and what differs from it in the seed alone."""
+    metrics: dict[str, OverSeeds]
+
+
+def recipe_of(model: ModelPredictions) -> str | None:
+    """What a model was trained by, without its name and seed; None for a bare table."""
+    if "recipe" not in model.header:
+        return None
+    stage = model.header["stage"]
+    recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
+    return json.dumps([stage, recipe], sort_keys=True)
 
 
 def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
     """The names of models that were trained alike but for the name and the seed, two or more each, in their order."""
     found: dict[str, list[str]] = {}
     for name, model in models.items():
-        if "recipe" in model.header:
-            stage = model.header["stage"]
-            recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
-            found.setdefault(json.dumps([stage, recipe], sort_keys=True), []).append(name)
+        recipe = recipe_of(model)
+        if recipe is not None:
+            found.setdefault(recipe, []).append(name)
     seeds = {name: model.header.get("seed") for name, model in models.items()}
     return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
 
 
-def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: str) -> dict[str, dict[str, Any]]:
-    """Mean, standard deviation and paired difference of every metric over the seeds of each recipe.
+def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: str) -> dict[str, Seeds]:
+    """Mean, standard deviation and paired difference of every metric over the seeds, by the first model of each recipe.
 
     Args:
         models: by name.
         figures: replicates of the same draws for every model.
         baseline: the model that the means are compared with; if it has several seeds itself, their mean.
-
-    Returns:
-        By the first model of each recipe: `members`, `seeds`, and for each metric `mean` with the interval that other
-        lesions would give, `sd` over the seeds (n - 1), and `difference` of the means.
     """
     groups = of_one_recipe(models)
     against = next((names for names in groups if baseline in names), [baseline])
-    entries = {}
+    sections = {}
     for names in groups:
         metrics = {}
         for key in figures[names[0]]:
             values = np.stack([figures[name][key] for name in names])
             other = np.mean([figures[name][key] for name in against], axis=0)
-            metrics[key] = {
-                "mean": asdict(figure(values.mean(0), "undefined for one of the seeds")),
-                "sd": float(values[:, 0].std(ddof=1)) if np.isfinite(values[:, 0]).all() else None,
-                "difference": None if names == against else asdict(difference(values.mean(0), other)),
-            }
+            metrics[key] = OverSeeds(
+                mean=figure(values.mean(0), "undefined for one of the seeds"),
+                sd=float(values[:, 0].std(ddof=1)) if np.isfinite(values[:, 0]).all() else None,
+                difference=None if names == against else difference(values.mean(0), other),
+            )
         seeds = [models[name].header["seed"] for name in names]
-        entries[names[0]] = {"members": names, "seeds": seeds, "against": against, "metrics": metrics}
-    return entries
+        sections[names[0]] = Seeds(members=names, seeds=seeds, against=against, metrics=metrics)
+    return sections

@@ -1,16 +1,16 @@
-"""Melanoma AUROC by source, collection, sex, age and site, within collections, and what models differ by there."""
+"""Melanoma AUROC by source, collection, sex, age and site."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dermdistill.evaluate.intervals import difference, figure, in_blocks
+from dermdistill.evaluate.intervals import Counted, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 
-_SOURCE = "source: "
+SOURCE = "source: "
+"""How the names of subgroups by source begin."""
 FEWEST = 10
 """Melanomas, and other lesions, that a subgroup needs for a figure."""
 AGES = ((0, 30), (30, 50), (50, 70), (70, 121))
@@ -40,99 +40,12 @@ def draw(table: pd.DataFrame, scored: Scored, weights: np.ndarray) -> dict[str, 
     return {name: _draw(scored, mask, weights) for name, mask in _masks(table)}
 
 
-def subgroups(drawn: dict[str, Drawn]) -> dict[str, dict[str, Any]]:
+def subgroups(drawn: dict[str, Drawn]) -> dict[str, Counted]:
     """AUROC with interval, n and positives of each subgroup; None with a reason where too few."""
     return {
-        name: {"n": part.n, "positives": part.positives, **asdict(figure(part.values, part.why))}
+        name: Counted(**asdict(figure(part.values, part.why)), n=part.n, positives=part.positives)
         for name, part in drawn.items()
     }
-
-
-def by_source(drawn: dict[str, dict[str, Drawn]], baseline: str) -> dict[str, dict[str, Any]]:
-    """Each model's AUROC on each source, and its paired difference to the baseline's; nothing if there is one source.
-
-    Args:
-        drawn: what `draw` gave for each model, by its name.
-        baseline: one of the models.
-
-    Returns:
-        By source: `n`, `positives`, and by model `auroc` and `difference`, which the baseline has not.
-    """
-    of = drawn[baseline]
-    sources = [name for name in of if name.startswith(_SOURCE)]
-    return {
-        source.removeprefix(_SOURCE): {
-            "n": of[source].n,
-            "positives": of[source].positives,
-            "models": _compared(
-                {name: parts[source].values for name, parts in drawn.items()}, of[source].why, baseline
-            ),
-        }
-        for source in (sources if len(sources) > 1 else [])
-    }
-
-
-def _compared(drawn: dict[str, np.ndarray], why: str, baseline: str) -> dict[str, dict[str, Any]]:
-    """By model `auroc`, and the paired `difference` to the baseline, which itself has none.
-
-    Args:
-        drawn: each model's AUROC in every replicate, [R].
-        why: what to say where one is undefined.
-        baseline: one of the models.
-    """
-    return {
-        name: {
-            "auroc": asdict(figure(values, why)),
-            "difference": None if name == baseline else asdict(difference(values, drawn[baseline])),
-        }
-        for name, values in drawn.items()
-    }
-
-
-def within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, baseline: str) -> dict[str, Any] | None:
-    """What models tell apart within collections, where the camera is no clue; None if there is but one collection.
-
-    Melanomas come from other clinics and cameras than most nevi, so that recognising the camera alone gives an AUROC
-    over all images. Here each melanoma is compared with the other lesions of its own collection only: the AUROC of each
-    collection, weighted by its pairs of a melanoma and another lesion. Images without a collection form one with
-    their source.
-
-    Args:
-        table: the images [N], columns of the manifest.
-        scored: the models on them.
-        weights: bootstrap weights [R, N].
-        baseline: one of the models.
-
-    Returns:
-        `collections`, how many; `alone`, the AUROC over all images of the share of melanomas in an image's collection;
-        and by model `auroc` and `difference`, which the baseline has not.
-    """
-    names = table["source"].str.cat(table["collection"].fillna(""), sep="/")
-    number = names.factorize()[0]
-    if number.max() == 0:
-        return None
-    y = next(iter(scored.values())).y
-    share = np.bincount(number, y) / np.bincount(number)
-    alone = in_blocks(partial(auroc, Scored(share[number], y, None, None)), weights)
-    drawn = {name: in_blocks(partial(_within, part, number), weights) for name, part in scored.items()}
-    why = "no collection holds melanomas and others"
-    return {
-        "collections": int(number.max()) + 1,
-        "alone": asdict(figure(alone, why)),
-        "models": _compared(drawn, why, baseline),
-    }
-
-
-def _within(scored: Scored, number: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The AUROC of each collection, weighted by its pairs, [R]."""
-    right, pairs = np.zeros(len(weights)), np.zeros(len(weights))
-    for one in range(number.max() + 1):
-        of = number == one
-        part = Scored(scored.p[of], scored.y[of], None, None)
-        here = (weights[:, of] * part.y).sum(1) * (weights[:, of] * (1 - part.y)).sum(1)
-        right += here * np.nan_to_num(auroc(part, weights[:, of]))
-        pairs += here
-    return np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
 
 def _draw(scored: Scored, mask: np.ndarray, weights: np.ndarray) -> Drawn:

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix, roc_curve
 
 from dermdistill.classes import CLASSES
@@ -46,6 +47,31 @@ def drawings(models: dict[str, Scored]) -> list[Drawing]:
                 text = "Images by diagnosis (rows) and prediction (columns); shade is the share of the row."
                 found.append(Drawing(f"Confusion: {name}", _confusion(part.predicted, part.diagnosis), text))
     return found
+
+
+def training_curves(epochs: dict[str, list[dict[str, Any]]]) -> list[Drawing]:
+    """Validation AUROC, or without validation images the training loss, against the epoch.
+
+    Args:
+        epochs: the lines of metrics.jsonl by model; models without any are left out.
+    """
+    known = {name: lines for name, lines in epochs.items() if lines}
+    if not known:
+        return []
+    validated = all(line.get("auroc") is not None for lines in known.values() for line in lines)
+    key, label = ("auroc", "melanoma AUROC on validation images") if validated else ("loss", "training loss")
+    with matplotlib.rc_context(_STYLE):
+        drawing = Figure(figsize=(7, 3.6))
+        axes = drawing.subplots()
+        for index, (name, lines) in enumerate(known.items()):
+            mark = _MARKS[index % len(_MARKS)]
+            x, values = [line["epoch"] + 1 for line in lines], [line[key] for line in lines]
+            axes.plot(x, values, marker=mark, markersize=3, label=name, **_look(index))
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        return [Drawing("Training curves", _svg(drawing), f"{label[0].upper()}{label[1:]} after each epoch.")]
 
 
 def _svg(drawing: Figure) -> str:

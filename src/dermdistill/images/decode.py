@@ -1,0 +1,214 @@
+"""From an image file to upright 8-bit RGB: the one place where files are decoded.
+
+Needs numpy, pillow and simplejpeg only, since `predict` uses it with the core install.
+"""
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dermdistill.errors import InputError
+from dermdistill.images.convert import to_rgb
+from dermdistill.images.damage import find_damage
+from dermdistill.images.formats import (
+    AVIF,
+    FORMATS,
+    HEAD,
+    HEIC,
+    JPEG,
+    PNG,
+    TIFF,
+    WEBP,
+    ImageFormat,
+    is_installed,
+    recognise,
+)
+from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
+
+# Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
+Image.core.set_block_size(64 * 2**20)
+
+MAX_PIXELS = 100_000_000
+"""Larger images are refused as decompression bombs."""
+MAX_BYTES = 1_000_000_000
+"""Larger files are refused."""
+MIN_SIDE = 16
+"""Smaller images are refused: nothing can be seen in them."""
+DECODING_BYTES = 600_000_000
+"""What all decoders of a process together may take; an image that needs more is decoded alone."""
+
+Source = str | Path | bytes | BinaryIO
+"""A path, a file's bytes, or an open binary file."""
+Damaged = Literal["refuse", "accept"]
+
+
+class ImageError(InputError):
+    """An image that cannot be used; `reason` is a short code, the message names the file.
+
+    Reasons: missing, is_folder, empty, not_an_image, unsupported, truncated, damaged, unreadable, too_small, bomb.
+    """
+
+    def __init__(self, reason: str, name: str, explanation: str):
+        super().__init__(f"{name}: {explanation}")
+        self.reason = reason
+
+
+def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
+    """Open an image, decode it whole, turn it upright and convert it to 8-bit RGB.
+
+    Transparent pixels are laid on white; deeper greyscale is scaled to 8 bits (see `to_rgb`); of an animation the first
+    frame is taken, of a TIFF the largest page.
+
+    Args:
+        source: a path, the file's bytes, or an open binary file.
+        damaged: what is done with an image that decodes with warnings.
+
+    Raises:
+        ImageError: the file is missing, empty, damaged, too small, too large, or not an image.
+    """
+    name, opened = _open(source)
+    with opened as stream, contextlib.ExitStack() as memory:
+        return _decode(name, stream, damaged, memory)
+
+
+@contextlib.contextmanager
+def open_rgb(source: Source, *, damaged: Damaged = "refuse") -> Iterator[Image.Image]:
+    """As `load_rgb`, for a block at whose end the image is closed.
+
+    Until then it counts into the memory that all decoders share. Where several threads decode, each should
+    open an image this way and make it small within the block.
+    """
+    name, opened = _open(source)
+    with opened as stream, contextlib.ExitStack() as memory:
+        image = _decode(name, stream, damaged, memory)
+        try:
+            yield image
+        finally:
+            image.close()  # before another thread gets the memory
+
+
+def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack) -> Image.Image:
+    kind = _format(name, stream)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MAX_PIXELS decides, not Pillow's limit; notes on metadata change nothing
+            image: Image.Image = Image.open(stream, formats=[kind.pillow])
+            if kind is TIFF:
+                seek_main_page(image)
+            _check_size(name, image)
+            memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
+            damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
+            if kind is TIFF and is_planar_16(image):
+                image = read_planar_16(_whole(stream), image)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            rgb = to_rgb(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("bomb", name, f"too many pixels ({error})") from None
+    except UnidentifiedImageError:
+        raise ImageError("unreadable", name, f"begins like a {kind.name} file, but its decoder refuses it") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged input
+        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        raise ImageError(reason, name, f"{reason} image ({type(error).__name__}: {error})") from None
+    if damage is not None and damaged == "refuse":
+        raise ImageError("damaged", name, f"damaged image ({damage}); get the file anew")
+    return rgb
+
+
+def _open(source: Source) -> tuple[str, BinaryIO]:
+    if not isinstance(source, str | Path):
+        name = str(getattr(source, "name", "image"))
+        content = source if isinstance(source, bytes) else source.read()
+        if not content:
+            raise ImageError("empty", name, "no bytes")
+        return name, io.BytesIO(content)
+    path = Path(source)
+    name = str(path)
+    try:
+        if path.is_dir():
+            raise ImageError("is_folder", name, "is a folder, expected an image file")
+        size = path.stat().st_size
+        if size == 0:
+            raise ImageError("empty", name, "the file is empty")
+        if size > MAX_BYTES:
+            raise ImageError("bomb", name, f"{size:,} bytes are more than the {MAX_BYTES:,} allowed")
+        return name, path.open("rb")
+    except FileNotFoundError:
+        raise ImageError("missing", name, "no such file") from None
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ImageError("unreadable", name, f"cannot be opened ({error})") from None
+
+
+def _whole(stream: BinaryIO) -> bytes:
+    """All bytes of a stream, whose position stays."""
+    before = stream.tell()
+    stream.seek(0)
+    content = stream.read()
+    stream.seek(before)
+    return content
+
+
+def _format(name: str, stream: BinaryIO) -> ImageFormat:
+    found = recognise(stream.read(HEAD))
+    stream.seek(0)
+    if isinstance(found, ImageFormat):
+        if not is_installed(found):
+            raise ImageError("unsupported", name, f"{found.name} is not read by this installation; {found.remedy}")
+        return found
+    read = ", ".join(kind.name for kind in FORMATS)
+    what = "not an image" if found is None else f"{found}, not an image"
+    raise ImageError("not_an_image", name, f"{what} in a format that is read ({read})")
+
+
+def _check_size(name: str, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError("bomb", name, f"{width}x{height} pixels are more than the {MAX_PIXELS:,} allowed")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError("too_small", name, f"{width}x{height} pixels; each side needs at least {MIN_SIDE}")
+
+
+def _bytes_needed(image: Image.Image, kind: ImageFormat) -> int:
+    """About the most memory that decoding and converting an image takes."""
+    a_pixel = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    if image.mode != "RGB":
+        a_pixel += 4
+    if kind in (WEBP, AVIF, HEIC):
+        a_pixel += 4  # they decode into a buffer of their own
+    if image.info.get("progressive"):
+        a_pixel += 6  # coefficients of the whole image
+    return image.width * image.height * a_pixel
+
+
+class _Memory:
+    """A number of bytes that threads share; who needs more than is left waits."""
+
+    def __init__(self, total: int):
+        self._left = self._total = total
+        self._freed = threading.Condition()
+
+    @contextlib.contextmanager
+    def of(self, needed: int) -> Iterator[None]:
+        needed = min(needed, self._total)
+        with self._freed:
+            self._freed.wait_for(lambda: self._left >= needed)
+            self._left -= needed
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._left += needed
+                self._freed.notify_all()
+
+
+_MEMORY = _Memory(DECODING_BYTES)

@@ -1,0 +1,34 @@
+"""Nothing is sent: the telemetry of packages that have one is turned off before they are imported.
+
+ONNX Runtime writes a device id and a database of events beneath the user's cache and sends them later.
+`ORT_DISABLE_TELEMETRY` prevents that only where it is set before the import. Therefore every module takes
+ONNX Runtime from `onnx_runtime()`, and the package calls `opt_out()` when it is imported.
+"""
+
+import os
+from types import ModuleType
+
+OPT_OUT = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+}
+"""What turns off the telemetry of ONNX Runtime, Hugging Face, Ray, and of those that follow the common variable."""
+
+
+def opt_out() -> None:
+    """Turn off the telemetry of all packages that dermdistill may import, here and in processes started later.
+
+    Variables that are set already are overwritten: whoever runs dermdistill did not agree to send anything.
+    """
+    os.environ.update(OPT_OUT)
+
+
+def onnx_runtime() -> ModuleType:
+    """ONNX Runtime, imported with its telemetry turned off."""
+    opt_out()
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # on Windows events go to the system, whatever the environment says
+    return onnxruntime

