@@ -125,7 +125,8 @@ class Job:
 def jobs(works: list[Work], asked: argparse.Namespace) -> list[Job]:
     """A job for each stage that is to be done, or for all students of a row of the ablation."""
     if asked.ablation:
-        return [Job(work.recipe.name, work, tuple(students(work))) for work in works]
+        wanted = works if "distill" in asked.stage else []
+        return [Job(work.recipe.name, work, tuple(students(work))) for work in wanted]
     (work,) = works
     stages = [(stage, stage.look().standing == "done") for stage in plan(work)]
     done = {stage.name for stage, is_done in stages if is_done}

@@ -224,6 +224,7 @@ views = 2
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_processes_side_by_side_give_the_same(released, scripts, packed, tmp_path):
     assert _release(scripts, packed, tmp_path, "--jobs", "2") == 0
     one, other = (Run(state / "tiny" / "fold-0" / "students" / "student") for state in (released, tmp_path))
