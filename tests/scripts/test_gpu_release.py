@@ -127,6 +127,17 @@ def test_an_image_that_is_small_already_is_taken_as_it_is(tmp_path, picture):
     assert Image.open(tmp_path / "made.jpg").size == (64, 64)
 
 
+def test_a_copy_that_was_changed_is_set_aside(packed, tmp_path):
+    from dermdistill.images.cache import open_cache
+
+    unpack(packed / "pack", tmp_path)
+    manifest = read_manifest(tmp_path / "manifest.parquet")
+    assert open_cache(manifest, 32, tmp_path / "whole").set_aside == {}
+    damaged, other = (Path(path) for path in manifest["path"][:2])
+    damaged.write_bytes(other.read_bytes())
+    assert list(open_cache(manifest, 32, tmp_path / "other").set_aside) == [manifest["sha256"][0]]
+
+
 def test_a_file_larger_than_a_part_is_refused(packed, tmp_path):
     with pytest.raises(InputError, match="allow larger"):
         write_pack(packed / "work", tmp_path, part_mib=0.001)

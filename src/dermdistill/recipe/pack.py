@@ -1,12 +1,13 @@
 """Carry a recipe's images to another machine and its trainings back, in files of limited size.
 
     part-000.zip   manifest.parquet  splits.json  weights/NAME.safetensors  images/000000.webp …
-    part-001.zip   images/…                                                 pack.json (in the last)
+    part-001.zip   images/…  images/copies.json                             pack.json (in the last)
 
 Images are shrunk and coded again, but keep the SHA-256 of their originals in the manifest: that identifies them, so
 that views replay and the runs belong to the work folder that they are brought back to.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from dermdistill.data.spec import DataSpec
 from dermdistill.data.splits import read_splits
 from dermdistill.errors import InputError
 from dermdistill.files import read_json, sha256_file, write_bytes, write_json
+from dermdistill.images.cache import COPIES
 from dermdistill.images.preprocess import load_rgb
 from dermdistill.networks.pretrained import package_weights
 from dermdistill.recipe.spec import Recipe
@@ -54,7 +56,7 @@ DEFAULT = Coding()
 
 @dataclass
 class Volumes:
-    """Zip files `STEM-000.zip`, `STEM-001.zip`, … of limited size; entries are stored as they are.
+    """Zip files `STEM-000.zip`, `STEM-001.zip`, … of limited size; entries but JSON are stored as they are.
 
     Args:
         folder: where they go; earlier ones of this stem are removed.
@@ -93,7 +95,9 @@ class Volumes:
                 self._open.close()
             self.paths.append(self.folder / f"{self.stem}-{len(self.paths):03}.zip")
             self._open, self._size = zipfile.ZipFile(self.paths[-1], "w"), 0
-        self._open.writestr(zipfile.ZipInfo(name), content)  # without a date: the same content gives the same bytes
+        entry = zipfile.ZipInfo(name)  # without a date: the same content gives the same bytes
+        entry.compress_type = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
+        self._open.writestr(entry, content)
         self._size += size
 
 
@@ -118,16 +122,19 @@ def write_pack(
     work, weights = Path(work), tuple(weights)
     manifest = read_manifest(work / "manifest.parquet")
     read_splits(work / "splits.json", manifest)
-    names, total = [], 0
+    names, copies, total = [], {}, 0
     with Volumes(Path(out), "part", int(part_mib * MIB)) as volumes, ThreadPoolExecutor(os.cpu_count()) as pool:
         volumes.add("splits.json", (work / "splits.json").read_bytes())
         for name in weights:
             volumes.add(f"weights/{name}.safetensors", save(rounded(package_weights(name))))
         coded = pool.map(lambda path: code_image(Path(path), coding), manifest["path"])
         for row, (suffix, content) in enumerate(coded):
-            names.append(f"images/{row:06}.{suffix}")
+            name = f"{row:06}.{suffix}"
+            names.append(f"images/{name}")
+            copies[name] = hashlib.sha256(content).hexdigest()
             volumes.add(names[-1], content)
             total += len(content)
+        volumes.add(f"images/{COPIES}", json.dumps(copies).encode())
         volumes.add("manifest.parquet", _moved(manifest, names))
         facts = {
             "images": len(manifest), "image_bytes": total, "manifest_sha256": manifest_hash(manifest),
