@@ -3,10 +3,10 @@
 
 VENV := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types wheel check bench clean
+.PHONY: help setup demo test coverage lint format types wheel check artifacts docs schemas bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.synced ## Make or update .venv (the other targets do it by themselves)
 
@@ -16,8 +16,12 @@ setup: .venv/.synced ## Make or update .venv (the other targets do it by themsel
 demo: setup ## Run every stage on synthetic images, or on real ones: make demo DATA=folder
 	$(VENV)/dermdistill demo $(if $(DATA),--data "$(DATA)" --out work/demo-real,--out work/demo)
 
-test: setup ## Run the tests
-	$(VENV)/python -m pytest
+test: setup ## Run the tests, in two processes
+	$(VENV)/python -m pytest -n 2
+
+coverage: setup ## Run the tests and measure branch coverage; below the floor in pyproject.toml it fails
+	$(VENV)/python -m pytest -n 2 --cov --cov-report=
+	$(VENV)/python -m coverage report
 
 lint: setup ## Check style
 	$(VENV)/ruff check .
@@ -37,9 +41,18 @@ wheel: setup ## Build the wheel into dist/
 check: ## All that continuous integration checks
 	@.ci/run
 
+artifacts: setup ## Pack a finished run's weights and soft labels for a release: make artifacts RECIPE=release
+	$(VENV)/python -m dermdistill.publish.artifacts recipes/$(RECIPE).toml --work work/$(RECIPE) --out dist/artifacts
+
+docs: setup ## Build the documentation into site/; it reads offline
+	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet
+
+schemas: setup ## Write docs/schemas/ from the pydantic models
+	$(VENV)/python -m dermdistill.publish.schemas
+
 bench: setup ## Run the benchmarks; each prints its figure
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || exit 1; done
 
 clean: ## Remove what was built (not .venv, not work/)
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,12 @@
-"""README and docs: links lead somewhere, commands and imports exist, every recipe key is explained."""
+"""README, docs and results pages: links lead somewhere, commands exist, examples run, figures are those of the JSON."""
 
-import ast
-import importlib.util
+import json
 import re
 import shlex
+import shutil
+import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import typer
@@ -13,7 +14,7 @@ import typer
 from dermdistill.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("results/**/README.md")])
 SHELL = {"sh", "bash", "shell", "console"}
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's, or that of the click that newer releases of typer carry inside."""
@@ -134,60 +135,68 @@ def test_an_option_that_does_not_exist_is_found():
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
-def test_python_examples_import_what_exists(path: Path):
-    for block in blocks(path, "python"):
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dermdistill"):
-                module = importlib.import_module(node.module or "")
-                for alias in node.names:
-                    below = f"{node.module}.{alias.name}"
-                    known = hasattr(module, alias.name) or importlib.util.find_spec(below) is not None
-                    assert known, f"{node.module} has no {alias.name}"
-
-
-@pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_pages_of_docs_can_be_reached(path: Path):
-    """Each page of docs/ is linked from docs/README.md."""
-    index = ROOT / "docs" / "README.md"
-    if path.parent == ROOT or path == index:
+    """Each page is linked from docs/README.md, those of results from docs/results/README.md, and stands in the site."""
+    if path.parent == ROOT:
         return
+    index = ROOT / "docs" / ("results" if path.is_relative_to(ROOT / "results") else "") / "README.md"
     targets = [one.partition("#")[0] for one, _ in _LINK.findall(prose(index))]
-    assert path in {(index.parent / target).resolve() for target in targets}
+    assert path == index or path in {(index.parent / target).resolve() for target in targets}
+    place = path.relative_to(ROOT / "docs" if path.is_relative_to(ROOT / "docs") else ROOT).as_posix()
+    assert f"{place}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
-def test_every_recipe_key_is_in_the_reference():
-    from pydantic import BaseModel
+def test_schemas_and_recipe_keys_are_those_of_the_models():
+    from dermdistill.publish.schemas import outputs
 
+    made = outputs(ROOT)
+    old = [str(path) for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    assert not old, "run `make schemas`"
+    assert set((ROOT / "docs" / "schemas").iterdir()) == {path for path in made if path.suffix == ".json"}
+
+
+def test_every_recipe_key_is_explained():
+    from dermdistill.publish.schemas import all_models, field_docs
     from dermdistill.recipe.spec import Recipe
 
-    text = (ROOT / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
-    rows = set(re.findall(r"^\| `([a-z0-9_]+)` \|", text, re.MULTILINE))
-    specs: set[type[BaseModel]] = set()
-
-    def collect(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in specs:
-            specs.add(annotation)
-            for field in annotation.model_fields.values():
-                collect(field.annotation)
-        for inner in get_args(annotation):
-            collect(inner)
-
-    collect(Recipe)
-    keys = {key for one in specs for key in one.model_fields}
-    assert keys - rows == set(), "recipe keys that docs/reference/recipe.md does not explain"
-    assert rows - keys == set(), "docs/reference/recipe.md explains keys that do not exist"
+    without = [
+        f"{model.__name__}.{key}"
+        for model in all_models(Recipe)
+        for key in set(model.model_fields) - set(field_docs(model))
+    ]
+    assert not without, "recipe keys without a docstring below the field"
 
 
-def test_toml_examples_fit_the_schema(tmp_path: Path):
-    """A TOML block with teachers and students is a whole recipe and loads."""
-    from dermdistill.recipe.spec import load_recipe
+BASE: dict[str, Any] = {
+    "name": "base", "data": {"sources": [{"path": "ham10000"}]},
+    "teachers": [{"name": "teacher"}], "students": [{"name": "student"}],
+}  # fmt: skip
+"""What completes a block that shows a few tables of a recipe."""
 
-    for path in PAGES:
-        for number, block in enumerate(blocks(path, "toml")):
-            if "[[teachers]]" in block and "[[students]]" in block:
-                file = tmp_path / f"{path.stem}-{number}.toml"
-                file.write_text(block, encoding="utf-8")
-                load_recipe(file)
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "toml")], ids=page_id)
+def test_toml_examples_fit_the_schema(path: Path):
+    from dermdistill.recipe.spec import Recipe
+
+    for block in blocks(path, "toml"):
+        Recipe.model_validate({**BASE, **tomllib.loads(block)})
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=page_id)
+def test_python_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each page's blocks in order, in a folder with pictures and bundles at the places that they name."""
+    from PIL import Image
+
+    from dermdistill.predict.bundle import default_bundle
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "a.jpg", "b.png"):
+        Image.new("RGB", (600, 450), (222, 184, 160)).save(name)
+    for place in ("bundle", "work/ham10000/bundles/lite0-cut-kd"):
+        shutil.copytree(default_bundle(), place)
+    names: dict[str, Any] = {}
+    for number, block in enumerate(blocks(path, "python")):
+        exec(compile(block, f"{page_id(path)}, Python block {number + 1}", "exec"), names)  # noqa: S102
 
 
 def test_every_command_is_in_the_reference():
@@ -200,3 +209,49 @@ def test_every_command_is_in_the_reference():
     text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     missing = [name for name in walk(typer.main.get_command(app), "dermdistill") if f"`{name}" not in text]
     assert not missing, "commands that docs/reference/cli.md does not list"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_readme_shows_the_figures_of_the_results():
+    """`python -m dermdistill.publish.front` writes table and chart; neither may be edited alone."""
+    from dermdistill.publish import front
+
+    readme, rows = (ROOT / "README.md").read_text(encoding="utf-8"), front.rows(ROOT)
+    assert front.table(rows) in readme
+    comparison = json.loads((ROOT / "results" / "comparison" / "report.json").read_text(encoding="utf-8"))
+    chart = (ROOT / front.CHART).read_text(encoding="utf-8")
+    assert front.figures(rows, comparison) in chart, "the chart shows other figures; write it again"
+    header = json.loads((front.shipped_bundle(ROOT) / "bundle.json").read_text(encoding="utf-8"))
+    release = json.loads((ROOT / "results" / "release" / "report.json").read_text(encoding="utf-8"))
+    name, model = header["name"], header["model"]
+    share = model["parameters"] / release["models"][release["baseline"]]["parameters"]
+    words = " ".join(readme.split())
+    assert f"`{name}`, has {model['parameters']:,} parameters, {100 * share:.0f} % of" in words
+    assert f"and {model['macs'] / 1e6:.0f} million multiply-accumulates" in words
+    assert f"rest on manifest `{release['data']['manifest_sha256'][:16]}`" in words
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in ROOT.glob("results/*/table.md")), ids=page_id)
+def test_results_pages_are_those_of_the_results(folder: Path):
+    """`python -m dermdistill.publish.results --pages` writes them."""
+    from dermdistill.publish.page import page
+
+    assert (folder / "README.md").read_text(encoding="utf-8") == page(folder)
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = pytest.importorskip("mkdocs.config")
+    from mkdocs.commands.build import build
+
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    build(config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True))
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert tmp_path / "site" / "results" / "release" / "index.html" in pages
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?https?://[^\"' >]*")
+    for page in pages:
+        if page.name != "report.html":
+            assert loads.findall(page.read_text(encoding="utf-8")) == [], page

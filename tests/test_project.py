@@ -33,9 +33,16 @@ def normal(requirement: str) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules that a file imports anywhere in it, `from a import b` as both 'a' and 'a.b'."""
+    """The modules that a file imports anywhere but for type checkers alone, `from a import b` as both 'a' and 'a.b'."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for_types = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    unseen = {inner for block in for_types for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if node in unseen:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -95,11 +102,32 @@ def test_what_people_expect_of_a_repository_is_there():
 
 
 def test_ci_runs_every_check():
-    """Lint, types, tests, the wheel, and a bare install of it that predicts."""
+    """Lint, types, tests, docs, the wheel, and a bare install of it that predicts."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for step in ("make lint", "make types", "make test", "build_wheel", "install_wheel", ".ci/smoke.py"):
+    steps = ("make lint", "make types", "make coverage", "make docs", "build_wheel", "install_wheel", ".ci/smoke.py")
+    for step in steps:
         assert re.search(rf'^run "[^"]+" .*{re.escape(step)}$', script, re.MULTILINE), step
     assert "set -euo pipefail" in script
+
+
+def test_ci_installs_each_extra_and_runs_what_it_is_for():
+    script = (ROOT / ".ci" / "extras.py").read_text(encoding="utf-8")
+    tables = {node.targets[0].id if isinstance(node, ast.Assign) else node.target.id: node.value  # type: ignore[attr-defined, union-attr]
+              for node in ast.parse(script).body if isinstance(node, ast.Assign | ast.AnnAssign)}  # fmt: skip
+    checked, elsewhere = ({key.value for key in tables[name].keys} for name in ("CHECKS", "ELSEWHERE"))  # type: ignore[union-attr]
+    assert checked | elsewhere == set(project()["project"]["optional-dependencies"])
+    assert ".ci/extras.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (matrix,) = re.findall(r"extra: \[(.*)\]", (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert set(matrix.split(", ")) == checked
+
+
+def test_a_release_is_published_without_a_password_and_only_from_a_tag():
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    publish = workflow.split("\n  publish:\n")[1]
+    assert "if: github.event_name == 'push' && github.ref_type == 'tag'" in publish
+    assert "id-token: write" in publish
+    assert "id-token" not in workflow.split("\n  publish:\n")[0]
+    assert "secrets." not in workflow
 
 
 def test_the_versions_agree():
@@ -184,6 +212,13 @@ def test_no_file_is_large():
     assert {name: size for name, size in sizes.items() if size > LARGEST_FILE} == {}
 
 
+def test_the_results_are_small_and_tensors_lie_only_with_what_ships():
+    results = [path for path in repository_files() if path.is_relative_to(ROOT / "results")]
+    assert sum(path.stat().st_size for path in results) < 10e6
+    tensors = [path for path in repository_files() if path.suffix in {".safetensors", ".onnx", ".pt", ".pth", ".npy"}]
+    assert [str(path) for path in tensors if not path.is_relative_to(SOURCE / "weights")] == []
+
+
 def test_nothing_unpickles():
     """Tensors come from safetensors, arrays from files without objects."""
     calls = re.compile(r"\bpickle\.loads?\(|allow_pickle\s*=\s*True|weights_only\s*=\s*False|joblib\.load\(")
@@ -200,7 +235,9 @@ def test_the_two_commands_of_the_readme_are_what_ci_runs():
     for target in ("demo", "test"):
         assert f"make {target}" in readme
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make coverage" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    of = {target: re.search(rf"^{target}: .*\n\t(.*)", makefile, re.MULTILINE)[1] for target in ("test", "coverage")}  # type: ignore[index]
+    assert of["coverage"].startswith(of["test"]), "continuous integration runs other tests than `make test`"
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
@@ -234,14 +271,3 @@ def test_setup_tells_when_there_is_no_python(tmp_path: Path):
     assert done.returncode == 1
     assert "no Python 3.11 or newer" in done.stderr
     assert not (tmp_path / ".venv").exists()
-
-
-@pytest.mark.parametrize("table", sorted(ROOT.glob("results/*/table.md")), ids=lambda path: path.parent.name)
-def test_the_readme_shows_the_figures_of_the_results(table: Path):
-    """`dermdistill.publish.results` writes both; neither may be edited alone."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert table.read_text(encoding="utf-8") in readme
-    report = json.loads((table.parent / "report.json").read_text(encoding="utf-8"))
-    for name, entry in report["models"].items():
-        assert f"| {name} | {entry['parameters']:,} |" in readme
-        assert f"{entry['metrics']['auroc']['value']:.3f} [{entry['metrics']['auroc']['low']:.3f}, " in readme

@@ -1,10 +1,54 @@
 """dermdistill: small, distilled melanoma classifiers for dermoscopic images.
 
 A research tool. It is not a medical device and must not be used to diagnose or treat anybody.
+
+The public names are `Predictor`, `load_recipe`, `run_recipe`, `build_student`, `Bank` and `evaluate`. Each is imported
+when it is first used, so that `import dermdistill` takes no time.
+
+>>> import io
+>>> from PIL import Image
+>>> import dermdistill
+>>> photo = io.BytesIO()
+>>> Image.new("RGB", (600, 450), (222, 184, 160)).save(photo, "PNG")
+>>> (result,) = dermdistill.Predictor().predict([photo.getvalue()])
+>>> result.status, 0 <= result.p_melanoma <= 1
+('ok', True)
 """
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dermdistill.privacy import opt_out
 
+__version__ = "0.1.0"
+
 opt_out()
+
+if TYPE_CHECKING:
+    from dermdistill.api import build_student, evaluate, run_recipe
+    from dermdistill.distillation.bank import Bank
+    from dermdistill.predict.predictor import Predictor
+    from dermdistill.recipe.spec import load_recipe
+
+_HOME = {
+    "Bank": "dermdistill.distillation.bank",
+    "Predictor": "dermdistill.predict.predictor",
+    "build_student": "dermdistill.api",
+    "evaluate": "dermdistill.evaluate",
+    "load_recipe": "dermdistill.recipe.spec",
+    "run_recipe": "dermdistill.api",
+}
+"""The module of each public name. `evaluate` is the package itself, which can be called."""
+
+__all__ = ["Bank", "Predictor", "__version__", "build_student", "evaluate", "load_recipe", "run_recipe"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dermdistill' has no attribute '{name}'; it offers {', '.join(__all__)}")
+    module = import_module(_HOME[name])
+    return module if name == "evaluate" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

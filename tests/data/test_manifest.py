@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from dermdistill.data.manifest import manifest_hash, read_manifest, validate, write_manifest
@@ -65,3 +67,55 @@ def test_bad_files_are_refused(tmp_path, make_manifest):
         read_manifest(tmp_path / "m.csv")
     with pytest.raises(InputError, match=r"\.parquet or \.csv"):
         write_manifest(make_manifest(), tmp_path / "m.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("fraction", r"melanoma must be 0 or 1: 2 rows.*0\.93 \(a1\)"), ("over", r"257 \(a1\)")]
+)
+def test_a_melanoma_that_is_no_yes_or_no_is_refused(name, told):
+    """A cast makes 0 of 0.93 and 1 of 257."""
+    with pytest.raises(InputError, match=told):
+        read_manifest(Path(__file__).parents[1] / "cases" / "manifest_fraction" / f"{name}.csv")
+
+
+@pytest.mark.parametrize("value", [64.5, -(2.0**70)])
+def test_a_size_that_is_no_whole_number_is_refused(make_manifest, value):
+    manifest = make_manifest().astype({"width": float})
+    manifest.loc[3, "width"] = value
+    with pytest.raises(InputError, match="width must be whole numbers: 1 rows are not"):
+        validate(manifest)
+
+
+def test_a_manifest_without_images_is_refused(tmp_path, make_manifest):
+    with pytest.raises(InputError, match="without an image"):
+        write_manifest(make_manifest().head(0), tmp_path / "m.csv")
+    write_manifest(make_manifest(), tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_text((tmp_path / "m.csv").read_text().splitlines()[0] + "\n")
+    with pytest.raises(InputError, match="without an image"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_damaged_metadata_of_parquet_are_told_in_one_line(tmp_path, make_manifest):
+    path = tmp_path / "m.parquet"
+    write_manifest(make_manifest(), path)
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little")
+    told = set()
+    for place in range(len(content) - 8 - footer, len(content) - 8, footer // 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            read_manifest(path)
+        except InputError as error:
+            told.add(str(error))
+    unreadable = [line for line in told if "is not readable Parquet" in line]
+    assert unreadable
+    assert all("\n" not in line for line in unreadable)
+
+
+def test_a_manifest_that_was_saved_with_excel(tmp_path, make_manifest):
+    manifest = make_manifest()
+    write_manifest(manifest, tmp_path / "m.csv")
+    text = (tmp_path / "m.csv").read_text()
+    (tmp_path / "m.csv").write_bytes((text.replace(",", ";") + ";" * 15 + "\r\n").encode("utf-16"))
+    again = read_manifest(tmp_path / "m.csv")
+    assert manifest_hash(again) == manifest_hash(manifest)

@@ -21,8 +21,8 @@ def test_every_word_means_a_class_or_other():
 
 
 def test_whatever_says_melanoma_is_one_and_nothing_else_is():
-    named = {word for word in DIAGNOSES if "melanoma" in word and not word.startswith(("non-", "not "))}
-    others = {"mel", "lentigo maligna"}
+    named = {word for word in DIAGNOSES if "melanoma" in word and not word.startswith(("non-", "not ", "no "))}
+    others = {"mel", "mm", "alm", "ssm", "lmm", "lentigo maligna"}
     assert {word for word, meaning in DIAGNOSES.items() if meaning == "mel"} == named | others
 
 

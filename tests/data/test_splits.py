@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from dermdistill.cli import app
 from dermdistill.data.curate.audit import audit_folds
 from dermdistill.data.manifest import read_manifest, write_manifest
-from dermdistill.data.splits import balance, groups, make_splits, read_splits, roles, write_splits
+from dermdistill.data.splits import Splits, balance, groups, make_splits, read_splits, roles, write_splits
 from dermdistill.errors import InputError, IntegrityError
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_not_replaced_unasked(tmp_path, make_manifest):
     path = tmp_path / "splits.json"
     path.write_text('{"format": "dermdistill-splits/1", "folds": {}}')
     splits = make_splits(make_manifest(), 3)
-    with pytest.raises(InputError, match=r"lacks the key 'manifest_sha256'.*--force"):
+    with pytest.raises(InputError, match=r"(?s)manifest_sha256: Field required.*--force"):
         write_splits(splits, path)
     write_splits(splits, path, force=True)
     assert read_splits(path) == splits
@@ -179,3 +179,47 @@ def test_the_command(tmp_path, make_manifest):
     assert "holds other splits" in str(run.exception)
     run = CliRunner().invoke(app, ["data", "split", str(tmp_path / "m.csv"), "--folds", "4", "--force"])
     assert run.exit_code == 0, run.output
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": "dermdistill-splits/9"}, r"is not a dermdistill-splits/1 file"),
+        ({"folds": {}}, "folds"),
+        ({"folds": {"a": "train"}}, r"folds\.a"),
+        ({"folds": {"a": True}}, r"folds\.a"),
+        ({"folds": {"a": -1}}, r"folds\.a"),
+        ({"rule": None}, "rule"),
+        ({"manifest_sha256": "x"}, "manifest_sha256"),
+        ({"surplus": 1}, "surplus: unknown key"),
+    ],
+)
+def test_files_that_are_no_splits_say_what_does_not_fit(tmp_path, make_manifest, change, told):
+    path = tmp_path / "splits.json"
+    write_splits(make_splits(make_manifest(), 3), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(IntegrityError, match=told):
+        read_splits(path)
+
+
+def test_the_hash_of_splits_is_what_it_was():
+    """Published splits rest on it."""
+    splits = Splits("0" * 64, {"folds": 2}, {"b": 1, "a": "test"})
+    assert splits.sha256 == "4cf72841fb308866473da527e6aeb241b4f6835db7745b9a7b076a82170913b9"
+
+
+def test_split_after_a_search_that_found_no_duplicates(tmp_path, picture, manifest_of):
+    for number in range(12):
+        picture(number).save(tmp_path / f"{number}.png")
+    write_manifest(manifest_of([tmp_path / f"{number}.png" for number in range(12)]), tmp_path / "m.csv")
+    split = ["data", "split", str(tmp_path / "m.csv"), "--folds", "2"]
+    assert "not looked for" in CliRunner().invoke(app, split).output
+    run = CliRunner().invoke(app, ["data", "duplicates", str(tmp_path / "m.csv")])
+    assert "0 pairs (0 exact)" in run.output
+    run = CliRunner().invoke(app, split)
+    assert run.exit_code == 0
+    assert "not looked for" not in run.output
+    picture(99).save(tmp_path / "0.png")
+    changed = manifest_of([tmp_path / f"{number}.png" for number in range(12)])
+    write_manifest(changed, tmp_path / "m.csv")
+    assert "not looked for" in CliRunner().invoke(app, [*split, "--force"]).output

@@ -17,6 +17,7 @@ from dermdistill.cli.stdout import abandon_stdout, printing
 from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
 
 EXTRA_OF = {
+    "h5py": "fetch",
     "imagehash": "data",
     "isic_cli": "fetch",
     "jinja2": "eval",
@@ -25,6 +26,7 @@ EXTRA_OF = {
     "medmnist": "fetch",
     "onnx": "export",
     "onnxscript": "export",
+    "openpyxl": "data",
     "pandas": "data",
     "pillow_heif": "heic",
     "psutil": "train",
@@ -64,12 +66,13 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import data, demo, deploy, evaluate, reproduce, train
+    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, recipes, reproduce, train
 
-    for module in (demo, train, evaluate, deploy):
+    for module in (demo, train, evaluate, deploy, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
+    app.add_typer(recipes.app, name="recipes")
 
 
 _register()

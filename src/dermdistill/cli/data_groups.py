@@ -24,7 +24,7 @@ def duplicates(
 ) -> None:
     """Group exact and near duplicates, in any of the eight orientations, within and across sources."""
     from dermdistill.data.curate.contact_sheet import write_contact_sheet
-    from dermdistill.data.curate.duplicates import find_duplicates
+    from dermdistill.data.curate.duplicates import find_duplicates, record_search
     from dermdistill.data.manifest import read_manifest, write_manifest
     from dermdistill.files import atomic_path
 
@@ -32,6 +32,7 @@ def duplicates(
     found = find_duplicates(table, distance, correlation)
     table["duplicate_group"] = found.groups
     write_manifest(table, out or manifest)
+    record_search(table, out or manifest, distance, correlation, len(found.pairs))
     sources = table["source"].groupby(found.groups).nunique()
     typer.echo(
         f"{len(found.pairs)} pairs ({int(found.pairs['exact'].sum())} exact) in {len(sources)} groups of "
@@ -67,12 +68,16 @@ def split(
     from rich.console import Console
     from rich.table import Table
 
+    from dermdistill.data.curate.duplicates import was_searched
     from dermdistill.data.manifest import read_manifest
     from dermdistill.data.splits import balance, make_splits, write_splits
 
     table = read_manifest(manifest)
-    if table["duplicate_group"].isna().all():
-        typer.echo("no duplicate groups in this manifest; `dermdistill data duplicates` finds them", err=True)
+    if not was_searched(table, manifest):
+        told = (
+            "no duplicate groups in this manifest: they were not looked for; `dermdistill data duplicates` finds them"
+        )
+        typer.echo(told, err=True)
     splits = make_splits(table, folds, seed, holdout)
     path = out or manifest.with_suffix(".splits.json")
     write_splits(splits, path, force=force)

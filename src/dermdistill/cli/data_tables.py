@@ -10,9 +10,12 @@ from dermdistill.errors import InputError
 app = typer.Typer()
 
 
+_Column = Annotated[str | None, typer.Option(help="This column of an own table; guessed if its name is common.")]
+
+
 @app.command("import")
 def import_(
-    folders: Annotated[list[Path], typer.Argument(help="Data sets in their publishers' layouts.")],
+    folders: Annotated[list[Path], typer.Argument(help="Data sets in their publishers' layouts, or own tables.")],
     out: Annotated[Path, typer.Option(help="The manifest, .parquet or .csv.")],
     layout: Annotated[str, typer.Option(help="auto, or one of the known layouts, for all folders.")] = "auto",
     source: Annotated[
@@ -20,21 +23,43 @@ def import_(
     ] = None,
     drop_unknown: Annotated[bool, typer.Option("--drop-unknown", help="Leave out unknown diagnoses.")] = False,
     extracted: Annotated[Path | None, typer.Option(help="Where images out of arrays are written.")] = None,
+    image_type: Annotated[
+        list[str] | None, typer.Option(help="Types to take where a set mixes them, or 'all'; by default dermoscopic.")
+    ] = None,
+    image_column: _Column = None,
+    label_column: _Column = None,
+    patient_column: _Column = None,
+    lesion_column: _Column = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, by default beside the table.")] = None,
+    melanoma_label: Annotated[list[str] | None, typer.Option(help="A label that means melanoma.")] = None,
+    drop_label: Annotated[list[str] | None, typer.Option(help="A label whose images are left out.")] = None,
+    levels: Annotated[str, typer.Option(help="Class folders: what they name, as class/patient/lesion.")] = "class",
 ) -> None:
-    """Import HAM10000, ISIC tables, ISIC archive downloads, class folders, .npy arrays or DermaMNIST."""
+    """Import HAM10000, ISIC tables and archive downloads, other public sets, class folders, arrays or an own table."""
     from dermdistill.data.importing.datasets import combine, import_dataset
+    from dermdistill.data.importing.own import Own
     from dermdistill.data.manifest import write_manifest
 
     names: list[str | None] = list(source) if source else [None]
     if len(names) not in (1, len(folders)):
         raise InputError(f"--source is given {len(names)} times for {len(folders)} folders; give it once, or for each")
     names *= len(folders) // len(names)
-    options: dict[str, Any] = {"drop_unknown": drop_unknown, "extracted": extracted}
+    own = Own(
+        image_column, label_column, patient_column, lesion_column, images, tuple(melanoma_label or ()),
+        tuple(drop_label or ()), tuple(levels.split("/")),
+    )  # fmt: skip
+    options: dict[str, Any] = {"drop_unknown": drop_unknown, "extracted": extracted, "own": own}
+    if image_type:
+        options["image_types"] = image_type
     pairs = zip(folders, names, strict=True)
     result = combine([import_dataset(folder, layout, source=name, **options) for folder, name in pairs])
     write_manifest(result.manifest, out)
     for reason, count in result.dropped.items():
         typer.echo(f"dropped {count}: {reason}")
+    for what, paths in result.passed_over.items():
+        typer.echo(f"passed over {len(paths)} {what}, e.g. {paths[0]}")
+    for note in result.notes:
+        typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
     if result.set_aside:
         aside = out.with_name(f"{out.stem}.set_aside.csv")
         _write_table([{"image": name, "reason": reason} for name, reason in result.set_aside], aside)
@@ -48,12 +73,13 @@ def check(
     manifest: Annotated[Path, typer.Argument(help="A manifest.")],
     out: Annotated[Path | None, typer.Option(help="Write the manifest without the bad images here.")] = None,
     set_aside: Annotated[Path | None, typer.Option(help="The list; by default set_aside.csv beside it.")] = None,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Only compare the files' SHA-256.")] = False,
 ) -> None:
-    """Find unreadable, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if any were found."""
-    from dermdistill.data.curate.check import check_manifest
+    """Find unreadable, changed, tiny, blank, mislabelled, repeated and conflicting images. Exit code 1 if there are."""
+    from dermdistill.data.curate.check import check_hashes, check_manifest
     from dermdistill.data.manifest import read_manifest, write_manifest
 
-    report = check_manifest(read_manifest(manifest, unique=False))
+    report = (check_hashes if hashes else check_manifest)(read_manifest(manifest, unique=False))
     listed = set_aside or (out or manifest).with_name("set_aside.csv")
     _write_table(report.set_aside.to_dict("records"), listed, ["image_id", "path", "reason", "message"])
     for table, what in ((report.set_aside, "set aside"), (report.warnings, "kept, but look at them")):
@@ -66,6 +92,8 @@ def check(
         typer.echo(f"{len(report.warnings)} to look at, listed in {odd}")
     typer.echo(f"{len(report.manifest)} images are good, {len(report.set_aside)} set aside in {listed}")
     if out is not None:
+        if report.manifest.empty:
+            raise InputError(f"no image is left: {out} is not written; {listed} says why")
         write_manifest(report.manifest, out)
     if len(report.set_aside):
         raise typer.Exit(1)

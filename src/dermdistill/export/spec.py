@@ -7,3 +7,4 @@ class ExportSpec(Strict):
     """Which students become bundles; by default the first."""
 
     students: tuple[str, ...] = ()
+    """Their names."""

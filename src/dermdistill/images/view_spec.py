@@ -47,8 +47,11 @@ class ViewSpec(BaseModel):
     shift: float = Field(0.08, ge=0, le=0.5)
     """Largest shift as a share of the side, in x and in y."""
     brightness: float = Field(0.2, ge=0, lt=1)
+    """Largest relative change."""
     contrast: float = Field(0.2, ge=0, lt=1)
+    """Largest relative change."""
     saturation: float = Field(0.2, ge=0, lt=1)
+    """Largest relative change."""
     hue: float = Field(0.02, ge=0, le=0.5)
     """Largest turn of the hue, as a share of the whole circle."""
     white_balance: float = Field(0.08, ge=0, lt=1)

@@ -2,11 +2,12 @@
 
     python -m dermdistill.publish.ledger
 
-Reads results/*/report.json and recipe.toml, and results/student/notes.toml, which says of each what was learned from
-it and whether it was kept: a table [recipe.model] with `kept` and `note`. A student without a note is an error, so that
-no experiment goes missing.
+Reads results/*/report.json and results/student/notes.toml, which says of each student what was learned from it and
+whether it was kept: a table [recipe.model] with `kept` and `note`. A student without a note is an error, so that no
+experiment goes missing.
 """
 
+import argparse
 import sys
 import tomllib
 from pathlib import Path
@@ -16,15 +17,19 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.render.text import interval
 from dermdistill.files import read_json, write_text
+from dermdistill.publish.repository import add_root, find_root
 
-ROOT = Path(__file__).resolve().parents[3]
 FORMAT = "dermdistill-report/1"
 
 
-def main() -> None:
-    out = ROOT / "results" / "student"
+def main(arguments: list[str] | None = None) -> None:
+    """Write the page and the drawings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root(parser)
+    root = find_root(parser.parse_args(arguments).root)
+    out = root / "results" / "student"
     notes = tomllib.loads((out / "notes.toml").read_text(encoding="utf-8"))
-    rows = entries(ROOT / "results", notes)
+    rows = entries(root / "results", notes)
     write_text(out / "README.md", page(rows))
     for key, label in (("macs", "million multiply-accumulates an image"), ("parameters", "thousand parameters")):
         write_text(out / f"auroc-{key}.svg", drawing(rows, key, label))
@@ -61,8 +66,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     """The ledger as Markdown."""
     lines = [
         "# Students that were tried", "", f"**{DISCLAIMER}**", "",
-        "Every student of every recipe under `results/`, those that were no good too. AUROC is of melanoma, with its",
-        "95 % interval (lesion-clustered bootstrap), on images neither the student nor its teacher saw; the gap is",
+        "Every student of every recipe under `results/`, the failures included. AUROC is of melanoma, with its 95 %",
+        "interval (lesion-clustered bootstrap), on images that neither the student nor its teacher saw; the gap is",
         "the paired difference to the recipe's teacher. Figures of one recipe are of the same images and can be",
         "compared; each folder's README has the data's hash, the hardware and the command.",
         "`python -m dermdistill.publish.ledger` makes this page.", "",

@@ -2,10 +2,10 @@
 
     python -m dermdistill.publish.paper_results work/khan2022 --manifest work/release/manifest.parquet
 
-Writes results/khan2022/ (recipe, report, log and a README that tells how they came about; no images, no weights) and
-what stands between the marks `<!-- results:khan2022 -->` in docs/explanation/the-paper-audited.md. Of the study it
-reads report.json and log.txt alone, which `dermdistill reproduce khan2022` writes after every row: a study that still
-runs can be published too, and what it has still to do is told.
+Writes results/khan2022/ (recipe, report, log and a README on how they came about; no images, no weights) and what
+stands between the marks `<!-- results:khan2022 -->` in docs/explanation/the-paper-audited.md. Of the study it reads
+report.json and log.txt alone, which `dermdistill reproduce khan2022` writes after every row: a study that still runs
+can be published too, and the page says what it still has to do.
 """
 
 import argparse
@@ -25,11 +25,9 @@ from dermdistill.khan2022.markdown import told as tell
 from dermdistill.khan2022.recipe import TABLES, settings_of
 from dermdistill.khan2022.report import page
 from dermdistill.khan2022.tables import FORMAT
-from dermdistill.publish.results import ROOT, replace_between
+from dermdistill.publish.repository import add_root, find_root, replace_between
 
 NAME = "khan2022"
-RECIPE = ROOT / "recipes" / NAME / "two-cores.toml"
-PAGE = ROOT / "docs" / "explanation" / "the-paper-audited.md"
 LARGEST = 2 * 10**6
 """Bytes; a larger file does not belong into the repository."""
 _SOURCES = {
@@ -42,24 +40,27 @@ _SOURCES = {
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="the study folder, such as work/khan2022")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="the settings that the study was run with")
+    parser.add_argument("--recipe", type=Path, help="the settings that the study was run with")
     parser.add_argument("--table", action="append", choices=TABLES, help="what was run, by default ablation; repeat")
     parser.add_argument("--manifest", type=Path, help="the manifest that was given as --data, to tell what it holds")
     parser.add_argument("--timing", type=Path, help="folder of a study with --clock-only, for the prediction times")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / NAME)
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the marks")
+    parser.add_argument("--out", type=Path, help="by default results/khan2022")
+    parser.add_argument("--page", type=Path, help="the page with the marks")
+    add_root(parser)
     given = parser.parse_args(arguments)
+    root = find_root(given.root)
+    recipe = given.recipe or root / "recipes" / NAME / "two-cores.toml"
+    out = given.out or root / "results" / NAME
+    marked = given.page or root / "docs" / "explanation" / "the-paper-audited.md"
     report = read_report(given.study)
-    require_recipe(report, given.recipe)
+    require_recipe(report, recipe)
     if given.timing:
         report["timing"] = read_json(given.timing / "timing.json")
     tables = given.table or ["ablation"]
-    publish(given.study, report, tables, given.recipe, given.manifest, given.out)
-    replace_between(given.page, NAME, block(report, tables, os.path.relpath(given.out, given.page.parent)))
+    publish(given.study, report, tables, recipe, given.manifest, out)
+    replace_between(marked, f"results:{NAME}", block(report, tables, os.path.relpath(out, marked.parent)))
     undone = remaining(report, tables)
-    print(
-        f"{given.out} and {given.page} written; {'to do: ' + ', '.join(undone) if undone else 'the study is finished'}"
-    )
+    print(f"{out} and {marked} written; {'to do: ' + ', '.join(undone) if undone else 'the study is finished'}")
 
 
 def read_report(study: Path) -> dict[str, Any]:
@@ -157,8 +158,7 @@ def beginnings(report: dict[str, Any]) -> list[str]:
 
 def readme(report: dict[str, Any], tables: list[str], recipe: Path, manifest: Path | None) -> str:
     """What was run, on what, how to run it again, and the tables."""
-    path = recipe.resolve()
-    shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    shown = f"recipes/{NAME}/{recipe.name}" if recipe.resolve().parent.name == NAME else recipe.name
     options = "".join(f" --table {table}" for table in tables)
     settings, data = report["settings"], report["data"]
     facts = [

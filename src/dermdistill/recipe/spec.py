@@ -16,16 +16,25 @@ class Recipe(Strict):
     """Everything from images to bundle."""
 
     name: str = Name
+    """Also names the default work folder, `work/<name>`. Teachers and students need other names."""
     description: str = ""
+    """For people."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Decides initial weights, order, dropout and the teachers' views."""
     data: DataSpec
+    """Where the images come from."""
     split: SplitSpec = SplitSpec()
+    """Folds, and which of them train and test."""
     teachers: tuple[TeacherSpec, ...] = ()
-    """None are needed where no student learns soft labels."""
+    """Several are averaged in probability and share their classes; none are needed where no student learns from them."""
     soften: SoftenSpec = SoftenSpec()
+    """The soft-label bank."""
     students: tuple[StudentSpec, ...] = Field(min_length=1)
+    """One or more."""
     evaluate: EvaluateSpec = EvaluateSpec()
+    """The report."""
     export: ExportSpec = ExportSpec()
+    """Which students become bundles."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -54,7 +54,7 @@ def test_a_bomb_is_set_aside_and_not_decoded(tmp_path, picture, manifest_of, mon
     picture(0).save(tmp_path / "good.png")
     Image.new("L", (200, 200)).save(tmp_path / "bomb.png")
     manifest = manifest_of([tmp_path / "bomb.png", tmp_path / "good.png"])
-    monkeypatch.setattr("dermdistill.images.preprocess.MAX_PIXELS", 20_000)
+    monkeypatch.setattr("dermdistill.images.decode.MAX_PIXELS", 20_000)
     report = check_manifest(manifest)
     assert report.set_aside[["image_id", "reason"]].to_numpy().tolist() == [["bomb", "bomb"]]
     assert report.manifest["image_id"].tolist() == ["good"]
@@ -109,3 +109,30 @@ def test_ids_used_twice_are_set_aside_and_the_rest_goes_on(tmp_path, picture, ma
                      ("2", "duplicate_id"), ("3", "not_an_image"), ("3", "repeated_row")]  # fmt: skip
     assert {Path(path).name for path in listed.loc[listed["image_id"] == "1", "path"]} == {"1.png", "2.png"}
     assert read_manifest(tmp_path / "kept.csv")["image_id"].tolist() == ["0"]
+
+
+def test_hashes_alone_are_compared_without_decoding(tmp_path, picture, manifest_of):
+    for number, name in enumerate(["good", "changed", "gone", "damaged"]):
+        picture(number).save(tmp_path / f"{name}.png")
+    (tmp_path / "damaged.png").write_bytes(b"no image, and never was")
+    write_manifest(manifest_of(sorted(tmp_path.glob("*.png"))), tmp_path / "m.csv")
+    picture(9).save(tmp_path / "changed.png")
+    (tmp_path / "gone.png").unlink()
+    run = CliRunner().invoke(app, ["data", "check", str(tmp_path / "m.csv"), "--hashes"])
+    assert run.exit_code == 1
+    listed = pd.read_csv(tmp_path / "set_aside.csv").set_index("image_id")["reason"].to_dict()
+    assert listed == {"changed": "changed", "gone": "missing"}
+    (tmp_path / "changed.png").unlink()
+    run = CliRunner().invoke(app, ["data", "check", str(tmp_path / "m.csv"), "--out", str(tmp_path / "new.csv")])
+    assert run.exit_code == 1
+    assert read_manifest(tmp_path / "new.csv")["image_id"].tolist() == ["good"]
+
+
+def test_a_check_that_leaves_nothing_writes_no_manifest(tmp_path, picture, manifest_of):
+    picture().save(tmp_path / "a.png")
+    write_manifest(manifest_of([tmp_path / "a.png"]), tmp_path / "m.csv")
+    (tmp_path / "a.png").unlink()
+    run = CliRunner().invoke(app, ["data", "check", str(tmp_path / "m.csv"), "--out", str(tmp_path / "new.csv")])
+    assert run.exit_code != 0
+    assert "no image is left" in str(run.exception)
+    assert not (tmp_path / "new.csv").exists()

@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -460,3 +462,10 @@ def test_dermamnist_sizes(tmp_path: Path):
     (tmp_path / "dermamnist.npz").write_bytes(b"")
     with pytest.raises(InputError, match=r"already holds dermamnist\.npz"):
         fetch("dermamnist", tmp_path, size=64)
+
+
+@pytest.mark.parametrize("name", ["isic", "medmnist", "publisher"])
+def test_sources_do_not_import_what_chooses_among_them(name):
+    """Each source stands by itself: no cycle."""
+    code = f"import sys, dermdistill.data.fetch.{name}; sys.exit('dermdistill.data.fetch.download' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

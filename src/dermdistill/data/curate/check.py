@@ -1,5 +1,6 @@
 """Look for trouble in a manifest's images and labels; bad images are set aside, the rest goes on."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,19 @@ class CheckReport:
     """Columns image_id, path, reason, message: images that are kept, but deserve a look."""
 
 
+def check_hashes(manifest: pd.DataFrame) -> CheckReport:
+    """Compare each file's SHA-256 with the manifest's; no image is decoded.
+
+    Set aside are images that are missing, cannot be read from the disk, or were changed since the manifest was made.
+
+    Args:
+        manifest: with absolute paths.
+    """
+    bad = _looked_at(manifest, _changed, "hash files")
+    kept = manifest[~manifest["image_id"].isin([name for name, *_ in bad])].reset_index(drop=True)
+    return CheckReport(kept, _table(bad), _table([]))
+
+
 def check_manifest(manifest: pd.DataFrame) -> CheckReport:
     """Read every image of a manifest and compare labels within lesions and among copies.
 
@@ -53,20 +67,29 @@ def check_manifest(manifest: pd.DataFrame) -> CheckReport:
     """
     rows = manifest[~manifest.duplicated(list(HASHED))]
     rows = rows[~rows["image_id"].duplicated(keep=False)]
-    bad: list[Finding] = []
-    odd: list[Finding] = []
-    work = list(zip(rows["image_id"], rows["path"], rows["sha256"], strict=True))
-    with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
-        bar = bars.add_task("check images", total=len(work))
-        for (name, path, _), finding in zip(work, pool.map(lambda item: _look(item[1], item[2]), work), strict=True):
-            bars.advance(bar)
-            if finding is not None:
-                (odd if finding[0] == "wrong_extension" else bad).append((name, path, *finding))
+    found = _looked_at(rows, _look, "check images")
+    odd = [finding for finding in found if finding[2] == "wrong_extension"]
+    bad = [finding for finding in found if finding[2] != "wrong_extension"]
     bad += _conflicts(rows, "melanoma", "conflicting_labels")
     known = {name for name, *_ in bad}
     odd += [line for line in _conflicts(rows, "diagnosis", "conflicting_diagnoses") if line[0] not in known]
     kept = rows[~rows["image_id"].isin(known)].reset_index(drop=True)
     return CheckReport(kept, _table(_repeated(manifest) + _first(bad)), _table(_first(odd)))
+
+
+def _looked_at(
+    rows: pd.DataFrame, look: Callable[[str, str], tuple[str, str] | None], doing: str
+) -> list[Finding]:  # fmt: skip
+    """What is found about each image by its path and the manifest's hash, in threads."""
+    found: list[Finding] = []
+    work = list(zip(rows["image_id"], rows["path"], rows["sha256"], strict=True))
+    with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
+        bar = bars.add_task(doing, total=len(work))
+        for (name, path, _), finding in zip(work, pool.map(lambda item: look(item[1], item[2]), work), strict=True):
+            bars.advance(bar)
+            if finding is not None:
+                found.append((name, path, *finding))
+    return found
 
 
 def _repeated(manifest: pd.DataFrame) -> list[Finding]:
@@ -85,13 +108,23 @@ def _repeated(manifest: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def _changed(path: str, sha256: str) -> tuple[str, str] | None:
+    try:
+        found = sha256_file(path)
+    except FileNotFoundError:
+        return "missing", f"{path}: no such file"
+    except OSError as error:
+        return "unreadable", f"{path}: cannot be read ({error.strerror or error})"
+    return ("changed", f"{path}: its SHA-256 is no longer the manifest's; import it again") if found != sha256 else None
+
+
 def _look(path: str, sha256: str) -> tuple[str, str] | None:
     try:
         image = load_rgb(path)
     except ImageError as error:
         return error.reason, str(error)
-    if sha256_file(path) != sha256:
-        return "changed", f"{path}: its SHA-256 is no longer the manifest's; import it again"
+    if changed := _changed(path, sha256):
+        return changed
     if min(image.size) < TINY:
         return "tiny", f"{path}: {image.width}x{image.height} px; each side needs at least {TINY}"
     if float(np.asarray(image.convert("L"), np.float32).std()) < BLANK:

@@ -19,6 +19,8 @@ the same lesion; the next four (0.640 to 0.671) do not; one true pair lies lower
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import imagehash
 import numpy as np
@@ -31,7 +33,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dermdistill.data.ids import photographs
+from dermdistill.data.manifest import manifest_hash
+from dermdistill.errors import IntegrityError
+from dermdistill.files import write_json
 from dermdistill.images.preprocess import ImageError, load_rgb
+from dermdistill.specs import Strict, load_header
 
 DISTANCE = 16
 """Largest Hamming distance, of 64 bits, of a proposed pair."""
@@ -61,6 +67,41 @@ class Duplicates:
     """Columns a, b (image ids), distance (bits), correlation, exact, orientation (one of `ORIENTATIONS`)."""
     set_aside: dict[str, str] = field(default_factory=dict)
     """Image id to reason, of images that could not be read."""
+
+
+class DuplicatesHeader(Strict):
+    """The record beside a manifest that near duplicates were looked for in it, which tells even if none were found."""
+
+    format: Literal["dermdistill-duplicates/1"] = "dermdistill-duplicates/1"
+    manifest_sha256: str
+    distance: int
+    correlation: float
+    pairs: int
+    """How many pairs were found."""
+
+
+def record_search(manifest: pd.DataFrame, path: Path, distance: int, correlation: float, pairs: int) -> None:
+    """Write down beside a manifest's file that duplicates were looked for in it, how, and how many pairs were found."""
+    header = DuplicatesHeader(
+        manifest_sha256=manifest_hash(manifest), distance=distance, correlation=correlation, pairs=pairs
+    )
+    write_json(_record(path), header.model_dump())
+
+
+def was_searched(manifest: pd.DataFrame, path: Path) -> bool:
+    """Whether duplicates were looked for in a manifest: it has groups, or its record says so."""
+    if manifest["duplicate_group"].notna().any():
+        return True
+    try:
+        return _record(path).is_file() and (
+            load_header(_record(path), DuplicatesHeader).manifest_sha256 == manifest_hash(manifest)
+        )
+    except IntegrityError:
+        return False
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.duplicates.json")
 
 
 @dataclass(frozen=True)

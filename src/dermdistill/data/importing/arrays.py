@@ -1,7 +1,9 @@
 """Readers of data sets that come as arrays; their images are written once as PNG, since a manifest names files."""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from rich.progress import Progress
 
 from dermdistill.classes import CLASSES
 from dermdistill.errors import InputError
-from dermdistill.files import atomic_path
+from dermdistill.files import atomic_path, write_bytes
+from dermdistill.images.walk import is_litter
 
 
 def read_quadruple(folder: Path, extracted: Path) -> pd.DataFrame:
@@ -20,6 +23,8 @@ def read_quadruple(folder: Path, extracted: Path) -> pd.DataFrame:
     """
     rows: list[tuple[str, int, str]] = []
     for path in sorted(folder.glob("*.npy")):
+        if is_litter(path.name):
+            continue
         name = path.stem.lower()
         kind = "malign" if "malign" in name else "benign" if "benign" in name else None
         part = "train" if "train" in name else "test" if "test" in name else None
@@ -41,7 +46,7 @@ def read_medmnist(folder: Path, extracted: Path) -> pd.DataFrame:
 
     Source: Yang et al., "MedMNIST v2", Sci Data 10 (2023) 41. The image id carries the partition.
     """
-    found = sorted(folder.glob("*dermamnist*.npz"))
+    found = sorted(path for path in folder.glob("*dermamnist*.npz") if not is_litter(path.name))
     if len(found) != 1:
         raise InputError(f"{folder}: expected one dermamnist .npz, got {[path.name for path in found]}")
     rows: list[tuple[str, str, str]] = []
@@ -49,13 +54,76 @@ def read_medmnist(folder: Path, extracted: Path) -> pd.DataFrame:
         with np.load(found[0], allow_pickle=False) as arrays:
             for part in ("train", "val", "test"):
                 images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
+                _require_labels(labels, len(images), part, found[0])
                 written = _write(images, part, extracted)
                 rows += [
                     (name, CLASSES[label], file) for (name, file), label in zip(written, labels.tolist(), strict=True)
                 ]
+    except InputError:
+        raise
     except (KeyError, ValueError, IndexError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{found[0]} is not a DermaMNIST archive: {error}") from None
     return pd.DataFrame(rows, columns=["image_id", "word", "file"])
+
+
+def _require_labels(labels: np.ndarray, images: int, part: str, path: Path) -> None:
+    expected = f"whole numbers from 0 to {len(CLASSES) - 1}, one for each image"
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{path}: {part}_labels must be {expected}, got {labels.dtype} such as {labels[:3].tolist()}")
+    wrong = np.unique(labels[(labels < 0) | (labels >= len(CLASSES))])
+    if len(wrong):
+        raise InputError(f"{path}: {part}_labels must be {expected}, got {wrong[:5].tolist()}")
+    if len(labels) != images:
+        raise InputError(f"{path}: {part}_labels must be {expected}, got {len(labels)} labels for {images} images")
+
+
+def extract_hdf5(paths: list[Path], names: Iterable[str], extracted: Path) -> list[Path]:
+    """Write the images out of HDF5 files whose keys are image ids and whose values are encoded images, as ISIC 2024's.
+
+    Args:
+        paths: the HDF5 files.
+        names: the image ids that are wanted.
+        extracted: the folder they are written to, as ID.jpg; an image that is there already is not written again.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: not readable as HDF5.
+    """
+    if not paths:
+        return []
+    import h5py
+
+    wanted = list(names)
+    written: list[Path] = []
+    for path in paths:
+        try:
+            with h5py.File(path, "r") as store, Progress(transient=True) as bars:
+                for name in bars.track([name for name in wanted if name in store], description=f"read {path.name}"):
+                    content = _encoded(store[name], path)
+                    written.append(_write_once(extracted / f"{name}{_suffix(content)}", content))
+        except (OSError, KeyError, RuntimeError) as error:
+            raise InputError(f"{path} is not readable as HDF5, or {extracted} cannot be written: {error}") from None
+    return written
+
+
+def _encoded(value: Any, path: Path) -> bytes:
+    """The bytes of an encoded image, stored as a scalar of bytes or as an array of them."""
+    if not hasattr(value, "shape") or value.shape not in ((), (value.size,)):
+        raise InputError(f"{path}: expected encoded images under keys that are image ids, got {value}")
+    content = value[()]
+    return content.tobytes() if isinstance(content, np.generic | np.ndarray) else bytes(content)
+
+
+def _suffix(content: bytes) -> str:
+    return ".png" if content.startswith(b"\x89PNG") else ".jpg"
+
+
+def _write_once(path: Path, content: bytes) -> Path:
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
+    return path
 
 
 def _write(images: np.ndarray, prefix: str, extracted: Path) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""From a data set in its publisher's own layout to a manifest."""
+"""From a data set in its publisher's own layout, or from one's own table, to a manifest."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +10,21 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from dermdistill.classes import MELANOMA
 from dermdistill.data import sources
 from dermdistill.data.ids import photographs
-from dermdistill.data.importing.arrays import read_medmnist, read_quadruple
-from dermdistill.data.importing.tables import IMAGE_SUFFIXES, READERS, class_folders
+from dermdistill.data.importing import layouts
+from dermdistill.data.importing.arrays import extract_hdf5, read_medmnist, read_quadruple
+from dermdistill.data.importing.intake import Intake
+from dermdistill.data.importing.labels import DERMOSCOPIC, diagnosed, of_types
+from dermdistill.data.importing.layouts import LAYOUTS
+from dermdistill.data.importing.matching import image_ids, match, only_one, without_file, without_sized_copies
+from dermdistill.data.importing.own import Own, class_folders, find_table, own_table
+from dermdistill.data.importing.survey import MASKS, is_mask
 from dermdistill.data.manifest import COLUMNS, validate
+from dermdistill.data.reading import TABLE_SUFFIXES
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import ImageError, load_rgb
-
-LAYOUTS = (*READERS, "npy", "dermamnist", "folders")
 
 
 @dataclass
@@ -31,7 +35,11 @@ class ImportResult:
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     """Image id or path, and the reason, of each image that is missing or unreadable."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Rows left out on request, by reason."""
+    """Rows left out, by reason."""
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    """Files that are not taken for images, by what they are."""
+    notes: list[str] = field(default_factory=list)
+    """What should be known about the set, as that its photographs are clinical."""
 
 
 def detect(folder: str | Path) -> str:
@@ -40,22 +48,26 @@ def detect(folder: str | Path) -> str:
     Raises:
         InputError: no such folder, or none of the known layouts, or several.
     """
-    folder = Path(folder)
+    folder = _require_folder(Path(folder))
+    return _detect(Intake(folder, None, Own(), folder / "images"))
+
+
+def _require_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}")
-    found = [name for name, (_, signs) in READERS.items() if any(any(folder.glob(sign)) for sign in signs)]
-    if list(folder.glob("*dermamnist*.npz")):
-        found.append("dermamnist")
-    if list(folder.glob("*benign*.npy")):
-        found.append("npy")
-    if not found:
-        found = [name for name, (_, signs) in READERS.items() if _has(folder, signs)]
-    if not found and any(sources.diagnosis(path.name) for path in folder.rglob("*") if path.is_dir()):
-        found.append("folders")
-    if len(found) == 1:
-        return found[0]
-    what = f"looks like {' and '.join(found)} at once" if found else "has none of the known layouts"
-    raise InputError(f"{folder} {what}; name it with --layout: {', '.join(LAYOUTS)}")
+        raise InputError(f"no such folder or table: {folder}")
+    return folder
+
+
+def _require_table(path: Path) -> Path:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise InputError(f"{path} is a file; expected a folder, or a table ({', '.join(TABLE_SUFFIXES)})")
+    return path
+
+
+def _detect(source: Intake) -> str:
+    if source.table_file:
+        return "table"
+    return layouts.detect(source, lambda: find_table(source.folder) is not None)
 
 
 def import_dataset(
@@ -65,51 +77,76 @@ def import_dataset(
     source: str | None = None,
     drop_unknown: bool = False,
     extracted: str | Path | None = None,
+    image_types: Sequence[str] = (DERMOSCOPIC,),
+    own: Own | None = None,
 ) -> ImportResult:
     """Import one data set.
 
     Args:
-        folder: the data set in its publisher's layout; images may lie anywhere beneath it.
+        folder: the data set in its publisher's layout; images may lie anywhere beneath it. Or a table of one's own.
         layout: one of `LAYOUTS`, or 'auto'.
         source: the name of the source in the manifest, by default the layout's.
         drop_unknown: leave out, and count, rows whose diagnosis the table does not know.
-        extracted: where images out of arrays (.npy, .npz) are written, by default `images` beside them.
+        extracted: where images out of arrays (.npy, .npz, .hdf5) are written, by default `images` beside them.
+        image_types: where a set mixes types of images (the ISIC archive's `image_type`), those that are taken, each
+            by its beginning, as 'clinical' for 'clinical: close-up'; 'all' takes all.
+        own: how to read one's own table or class folders.
 
     Raises:
-        InputError: the layout is not recognised, or diagnoses are unknown; they are listed with their counts.
+        InputError: the layout is not recognised, diagnoses are unknown (they are listed with their counts), an image
+            has several different files, or there is no image that can be used.
     """
-    folder = Path(folder)
-    layout = detect(folder) if layout == "auto" else layout
+    path = Path(folder)
+    table_file = _require_table(path) if path.is_file() else None
+    root = path.parent if table_file else _require_folder(path)
+    here = Intake(root, table_file, own or Own(), Path(extracted) if extracted else root / "images")
+    if own and own.images:
+        _require_folder(own.images)
+    layout = _detect(here) if layout == "auto" else layout
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout '{layout}', expected auto, {', '.join(LAYOUTS)}")
-    table = _read(folder, layout, Path(extracted) if extracted else folder / "images")
+    table = _read(here, layout)
     if table.empty:
-        raise InputError(f"{folder} holds no images in the layout '{layout}'")
-    _require_unique(table, folder)
-    table = table.assign(source=source or layout)
-    dropped: dict[str, int] = {}
-    table = _diagnosed(table, folder, drop_unknown, dropped)
-    table, set_aside = _with_files(table, folder)
+        raise InputError(f"{path} holds no images in the layout '{layout}'; found were {here.found.told()}")
+    table = _named(table, here)
+    _require_unique(table, path)
+    table = of_types(table, layout, image_types, here)
+    table = diagnosed(table.assign(source=source or layout), drop_unknown, here)
+    table, set_aside = _with_files(table, here)
     licence = sources.SOURCES[layout].licence
     if "licence" not in table.columns:
         table["licence"] = licence
     table["licence"] = table["licence"].fillna(licence) if licence else table["licence"]
     table, unreadable = _measured(table)
-    return ImportResult(validate(_tidied(table)), set_aside + unreadable, dropped)
+    if table.empty:
+        raise InputError(
+            f"{path}: none of {len(unreadable)} images can be read; the first: {unreadable[0][1]}. Convert them to "
+            "JPEG or PNG"
+        )
+    _note_what_it_is(table, layout, here)
+    passed_over = here.found.passed_over if "found" in vars(here) else {}
+    return ImportResult(validate(_tidied(table)), set_aside + unreadable, here.dropped, passed_over, here.notes)
 
 
-def _read(folder: Path, layout: str, extracted: Path) -> pd.DataFrame:
-    if layout == "npy":
-        return read_quadruple(folder, extracted)
-    if layout == "dermamnist":
-        return read_medmnist(folder, extracted)
-    if layout == "folders":
-        return class_folders(folder)
-    reader, signs = READERS[layout]
-    if not _has(folder, signs):
-        raise InputError(f"{folder} has none of the files of '{layout}': {', '.join(signs)}")
+def _read(source: Intake, layout: str) -> pd.DataFrame:
+    folder = source.folder
     try:
-        return reader(folder)
+        match layout:
+            case "npy":
+                return read_quadruple(folder, source.extracted)
+            case "dermamnist":
+                return read_medmnist(folder, source.extracted)
+            case "folders":
+                return _class_folders(source)
+            case "table":
+                path = source.table_file or find_table(folder)
+                if path is None:
+                    raise InputError(f"{folder} holds no table of images and labels; give the table's own path")
+                table, notes = own_table(path, source.own)
+                source.notes += notes
+                return table
+        layouts.require_signs(layout, folder)
+        return layouts.TABLES[layout].read(folder)
     except InputError:
         raise
     except KeyError as error:
@@ -118,9 +155,29 @@ def _read(folder: Path, layout: str, extracted: Path) -> pd.DataFrame:
         raise InputError(f"{folder}: a table does not fit the layout '{layout}': {error}") from None
 
 
-def _has(folder: Path, signs: tuple[str, ...]) -> bool:
-    """Whether any of the files lies in the folder, or one below it."""
-    return any(any(folder.glob(deep)) for sign in signs for deep in (sign, f"*/{sign}"))
+def _class_folders(source: Intake) -> pd.DataFrame:
+    """Class folders, without masks and thumbnails, and with one file for each id."""
+    found = source.found
+    masks = {path for path in found.images if is_mask(path)}
+    for path in sorted(masks):
+        found.pass_over(MASKS, path)
+    found.images = without_sized_copies([path for path in found.images if path not in masks], found)
+    table = class_folders(found, source.own)
+    groups: dict[str, list[Path]] = {}
+    for name, file in zip(table["image_id"], table["file"], strict=True):
+        groups.setdefault(name, []).append(Path(file))
+    return table[table["file"].isin(list(map(str, only_one(groups, found))))]
+
+
+def _named(table: pd.DataFrame, source: Intake) -> pd.DataFrame:
+    """The rows that name an image, with what they call it (`called`) and its id."""
+    nameless = table["image_id"].isna()
+    if nameless.any():
+        source.dropped["rows that name no image"] = int(nameless.sum())
+    table = table[~nameless]
+    if "file" in table.columns:
+        return table
+    return table.assign(called=table["image_id"], image_id=image_ids(table["image_id"]))
 
 
 def _require_unique(table: pd.DataFrame, folder: Path) -> None:
@@ -132,36 +189,33 @@ def _require_unique(table: pd.DataFrame, folder: Path) -> None:
         )
 
 
-def _diagnosed(table: pd.DataFrame, folder: Path, drop: bool, dropped: dict[str, int]) -> pd.DataFrame:
-    if "word" not in table.columns:
-        return table.assign(diagnosis=None)
-    found = table["word"].map(lambda word: sources.diagnosis(word) if pd.notna(word) else None)
-    unknown = found.isna()
-    if unknown.any():
-        words = Counter(table.loc[unknown, "word"].fillna("(empty)"))
-        listed = ", ".join(f"'{word}' ({count})" for word, count in words.most_common(20))
-        if not drop:
-            raise InputError(
-                f"{folder}: diagnoses that the table does not know: {listed}; drop them with --drop-unknown"
-            )
-        dropped |= {f"unknown diagnosis '{word}'": count for word, count in words.items()}
-    table, found = table[~unknown].copy(), found[~unknown]
-    table["melanoma"] = (found == MELANOMA).astype("int8")
-    table["diagnosis"] = found.mask(found == sources.OTHER, pd.NA).astype("string")
-    return table
-
-
-def _with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def _with_files(table: pd.DataFrame, source: Intake) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     if "file" in table.columns:
         return table, []
-    there: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem not in there:
-            there[path.stem] = path
-    files = table["image_id"].map(lambda name: str(there[name]) if name in there else None)
+    found = source.found
+    if found.hdf5 and (wanted := without_file(table["called"], found)):
+        ids = table.loc[table["called"].isin(wanted), "image_id"]
+        inside = extract_hdf5(found.hdf5, ids, source.extracted)
+        found.images = sorted({*found.images, *inside})
+    files = match(table["called"], found)
     missing = files.isna()
+    if missing.all():
+        asked = ", ".join(table["called"].head(3))
+        raise InputError(
+            f"{source.folder}: none of the {len(table)} images that the table names has a file (it names {asked}, …); "
+            f"found beneath {found.root}: {found.told()}. Put the images there as JPEG, PNG, BMP, TIFF or WebP, named "
+            "as in the table"
+        )
     set_aside = [(str(name), "no image file") for name in table.loc[missing, "image_id"]]
     return table[~missing].assign(file=files[~missing]), set_aside
+
+
+def _note_what_it_is(table: pd.DataFrame, layout: str, source: Intake) -> None:
+    kind = layouts.TABLES[layout].kind if layout in layouts.TABLES else None
+    if kind:
+        source.notes.append(f"{source.folder}: the images of {layout} are {kind}, not dermoscopic")
+    if not (table["melanoma"] == 1).any():
+        source.notes.append(f"{source.folder} holds no melanoma: nothing can be trained or tested on it alone")
 
 
 def _measured(table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
@@ -194,7 +248,7 @@ def _tidied(table: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={"file": "path"}).reindex(columns=list(COLUMNS))
     table["age"] = pd.to_numeric(table["age"], errors="coerce")
     table.loc[~table["age"].between(0, 120), "age"] = np.nan
-    sex = table["sex"].astype("string").str.strip().str.lower()
+    sex = table["sex"].astype("string").str.strip().str.lower().replace({"m": "male", "f": "female"})
     table["sex"] = sex.where(sex.isin(["male", "female"]))
     table["site"] = table["site"].map(lambda word: sources.site(word) if pd.notna(word) else None)
     for name in ("lesion_id", "patient_id", "collection"):
@@ -236,7 +290,13 @@ def combine(results: Sequence[ImportResult]) -> ImportResult:
     if same.any():
         dropped["in two sources"] = int(same.sum())
         table = table[~same]
-    return ImportResult(validate(_renderings_named(table.sort_index())), set_aside, dict(dropped))
+    passed_over: dict[str, list[str]] = {}
+    for result in results:
+        for what, paths in result.passed_over.items():
+            passed_over.setdefault(what, []).extend(paths)
+    notes = [note for result in results for note in result.notes]
+    named = validate(_renderings_named(table.sort_index()))
+    return ImportResult(named, set_aside, dict(dropped), passed_over, notes)
 
 
 def _renderings_named(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,217 @@
+"""Install each extra alone into an environment of its own, and run what it is for.
+
+    python .ci/extras.py dist/dermdistill-*.whl [EXTRA …]
+
+Needs uv (`.venv/bin/uv`, else that of the PATH) and the standard library. Versions are those of uv.lock, so that uv
+takes most of them from its cache. Exits with 1 at the first failure. tests/test_project.py makes sure that every extra
+of pyproject.toml has a check here.
+"""
+
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = """
+name = "tiny"
+[data]
+synthetic = { images = 60, size = 48 }
+[split]
+folds = 3
+[[teachers]]
+name = "teacher"
+model = "repds"
+weights = "none"
+image_size = 32
+drop_path_rate = 0
+train = { epochs = 1, batch_size = 16 }
+[soften]
+views = 1
+[[students]]
+name = "student"
+model = "repds"
+weights = "none"
+image_size = 32
+train = { epochs = 1, batch_size = 16 }
+[evaluate]
+replicates = 100
+"""
+
+
+class Environment:
+    """A fresh environment with one extra, and a folder to work in."""
+
+    def __init__(self, folder: Path, wheel: Path, extra: str):
+        self.folder = folder
+        self._bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        local = ROOT / ".venv" / "bin" / "uv"
+        uv = str(local) if local.exists() else shutil.which("uv") or sys.exit("no uv: run `make setup` first")
+        locked = folder / "locked.txt"
+        with locked.open("w") as stream:
+            export = [uv, "export", "--frozen", "--all-extras", "--no-hashes", "--no-emit-project", "--quiet"]
+            subprocess.run(export, cwd=ROOT, stdout=stream, check=True)
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", self._bin / "python", "--constraint", locked]
+        subprocess.run([*install, f"dermdistill[{extra}] @ {wheel.resolve().as_uri()}"], check=True)
+
+    def run(self, program: str, *arguments: object, code: int = 0, cwd: Path | None = None) -> str:
+        """Run a program of the environment and give what it printed."""
+        words = [str(self._bin / program), *map(str, arguments)]
+        clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DERMDISTILL_DATA")}
+        environment = {**clean, "DERMDISTILL_CACHE": str(self.folder / "cache"), "NO_MKDOCS_2_WARNING": "1"}
+        done = subprocess.run(
+            words, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        expect(done.returncode == code, f"{' '.join(words)} gave {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def lacks(self, *packages: str) -> None:
+        """Fail if a package is there that the extra should do without."""
+        code = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
+        present = self.run("python", "-I", "-c", code, *packages).split()
+        expect(not present, f"the extra brought {', '.join(present)}")
+
+
+def expect(holds: object, message: str) -> None:
+    if not holds:
+        sys.exit(f"extras: {message}")
+
+
+def check_data(at: Environment) -> None:
+    """Import class folders, then check, group, split and audit synthetic images."""
+    at.lacks("torch", "matplotlib", "timm")
+    _draw_folders(at)
+    at.run("dermdistill", "data", "import", "classes", "--layout", "folders", "--out", "mine.parquet")
+    expect("melanoma" in at.run("dermdistill", "data", "show", "mine.parquet"), "`data show` names no melanoma")
+    at.run("dermdistill", "data", "synth", "made", "--images", 60, "--size", 48)
+    manifest = "made/manifest.parquet"
+    at.run("dermdistill", "data", "duplicates", manifest)
+    at.run("dermdistill", "data", "split", manifest, "--folds", 3)
+
+
+def _draw_folders(at: Environment) -> None:
+    code = """
+import pathlib, random
+from PIL import Image
+for name in ("melanoma", "nevus"):
+    folder = pathlib.Path("classes", name)
+    folder.mkdir(parents=True)
+    for number in range(6):
+        image = Image.frombytes("RGB", (64, 64), random.Random(f"{name}{number}").randbytes(64 * 64 * 3))
+        image.save(folder / f"{name}{number}.png")
+"""
+    at.run("python", "-I", "-c", code)
+
+
+def check_fetch(at: Environment) -> None:
+    """Without a network: the names that can be fetched, and the packages that fetch them."""
+    at.run("python", "-I", "-c", "import isic_cli, medmnist")
+    expect("ham10000" in at.run("dermdistill", "data", "fetch", "--list"), "`data fetch --list` names no ham10000")
+
+
+def check_eval(at: Environment) -> None:
+    """Judge a table of predictions, without torch."""
+    at.lacks("torch", "timm")
+    at.run("dermdistill", "data", "synth", "made", "--images", 120, "--size", 48)
+    code = (
+        "import pandas\n"
+        "pandas.read_parquet('made/manifest.parquet')[['image_id', 'melanoma']].to_csv('truth.csv', index=False)\n"
+    )
+    at.run("python", "-I", "-c", code)
+    source = random.Random(0)
+    with (at.folder / "truth.csv").open(newline="") as truth, (at.folder / "own.csv").open("w", newline="") as own:
+        out = csv.writer(own)
+        out.writerow(["image_id", "role", "logit_other", "logit_mel"])
+        for row in csv.DictReader(truth):
+            logit = float(row["melanoma"]) + source.gauss(0, 1)
+            out.writerow([row["image_id"], source.choice(["validation", "test"]), 0, logit])
+    at.run(
+        "dermdistill", "evaluate", "made/manifest.parquet", "--model", "own=own.csv", "--out", "report",
+        "--replicates", 100,
+    )  # fmt: skip
+    report = json.loads((at.folder / "report" / "report.json").read_text(encoding="utf-8"))
+    expect(0.5 < report["models"]["own"]["metrics"]["auroc"]["value"] <= 1, "the report has no sensible AUROC")
+    expect((at.folder / "report" / "report.html").exists(), "there is no report.html")
+
+
+def check_train(at: Environment) -> None:
+    """Train a teacher, write its soft labels and train a student, each for an epoch."""
+    at.lacks("onnx", "matplotlib")
+    (at.folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
+    at.run("dermdistill", "students")
+    for stage in ("teach", "soften", "distill"):
+        at.run("dermdistill", stage, "tiny.toml", "--accelerator", "cpu")
+    expect((at.folder / "work" / "tiny" / "students" / "student" / "model.safetensors").exists(), "no student")
+
+
+def check_export(at: Environment) -> None:
+    """Carry out a recipe to its bundle, and predict with it."""
+    (at.folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
+    at.run("dermdistill", "run", "tiny.toml", "--accelerator", "cpu")
+    image = next((at.folder / "work" / "tiny" / "synthetic").rglob("*.png"), None) or next(
+        (at.folder / "work" / "tiny" / "synthetic").rglob("*.jpg")
+    )
+    bundle = at.folder / "work" / "tiny" / "bundles" / "student"
+    (row,) = json.loads(at.run("dermdistill", "predict", image, "--model", bundle, "--format", "json"))["results"]
+    expect(row["status"] == "ok", f"the bundle's answer has the status {row['status']}")
+
+
+def check_tensorboard(at: Environment) -> None:
+    """Its event files need an extra that trains; alone it brings the program that shows them."""
+    at.lacks("torch")
+    expect(at.run("tensorboard", "--version").strip(), "tensorboard says no version")
+
+
+def check_heic(at: Environment) -> None:
+    """Predict a HEIC photograph."""
+    code = (
+        "import pillow_heif\nfrom PIL import Image\n"
+        "pillow_heif.register_heif_opener()\n"
+        "Image.new('RGB', (600, 450), (222, 184, 160)).save('photo.heic')\n"
+    )
+    at.lacks("torch", "pandas")
+    at.run("python", "-I", "-c", code)
+    (row,) = json.loads(at.run("dermdistill", "predict", "photo.heic", "--format", "json"))["results"]
+    expect(row["status"] == "ok", f"the HEIC photograph's answer has the status {row['status']}: {row['message']}")
+
+
+def check_docs(at: Environment) -> None:
+    """Build this documentation, strictly."""
+    at.lacks("torch", "pandas")
+    at.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", at.folder / "site", cwd=ROOT)
+    expect((at.folder / "site" / "reference" / "api.html").exists(), "the site has no page on the API")
+
+
+CHECKS: dict[str, Callable[[Environment], None]] = {
+    "data": check_data,
+    "fetch": check_fetch,
+    "eval": check_eval,
+    "train": check_train,
+    "export": check_export,
+    "tensorboard": check_tensorboard,
+    "heic": check_heic,
+    "docs": check_docs,
+}
+ELSEWHERE = {"all": "make demo and make test run in it", "dev": "make lint, make types and make test run in it"}
+"""Extras that other steps of .ci/run install and use."""
+
+
+def main() -> None:
+    wheel, *extras = sys.argv[1:] or sys.exit(__doc__)
+    for extra in extras or CHECKS:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            CHECKS[extra](Environment(Path(folder), Path(wheel), extra))
+        print(f"extra {extra}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The README's table of results and its chart, and the page of external tests.
+
+    python -m dermdistill.publish.front
+
+Reads results/release/report.json, results/comparison/report.json and results/external/external.json, and writes the
+table in README.md, docs/images/results.svg and the tables in docs/results/external.md. The README shows the external
+tests only if they belong to the shipped graph.
+"""
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dermdistill.errors import DermdistillError, InputError
+from dermdistill.files import read_json, sha256_file, write_text
+from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
+from dermdistill.publish.repository import add_root, find_root, replace_between
+
+HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
+CHART = Path("docs") / "images" / "results.svg"
+EXTERNAL = Path("results") / "external" / "external.json"
+EXTERNAL_PAGE = Path("docs") / "results" / "external.md"
+_COLOURS = {"student": "#0b5cad", "teacher": "#b45309", "other": "#64748b"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the shipped student, and its teachers where they were judged too.
+
+    Attributes:
+        auroc: value, and both ends of its 95 % interval.
+        rates: sensitivity and specificity at the default threshold; None where it has no meaning.
+    """
+
+    label: str
+    images: int
+    melanomas: int
+    auroc: tuple[float, float, float]
+    teachers: tuple[float, float, float] | None = None
+    rates: tuple[float, float] | None = None
+
+
+def shipped_bundle(root: Path) -> Path:
+    """The folder of the bundle that ships."""
+    weights = root / "src" / "dermdistill" / "weights"
+    return weights / (weights / "DEFAULT").read_text(encoding="utf-8").strip()
+
+
+def rows(root: Path) -> list[Row]:
+    """The shipped student out of fold, within collections, and on the external tests of its graph."""
+    bundle = shipped_bundle(root)
+    header = read_json(bundle / "bundle.json")
+    report = read_json(root / "results" / "release" / "report.json")
+    name, ensemble, data, within = header["name"], report["baseline"], report["data"], report["within"]
+    own, teachers = report["models"][name], report["models"][ensemble]
+    at_default = own["realised"][header["default_threshold"]]
+    made = [
+        Row(
+            "HAM10000 and ISIC 2017, out of fold", data["n"], data["positives"], _figure(own["metrics"]["auroc"]),
+            _figure(teachers["metrics"]["auroc"]),
+            (at_default["sensitivity"]["value"], at_default["specificity"]["value"]),
+        ),
+        Row(
+            f"the same, within {within['collections']} collections", data["n"], data["positives"],
+            _figure(within["models"][name]["auroc"]), _figure(within["models"][ensemble]["auroc"]),
+        ),
+    ]  # fmt: skip
+    external = read_external(root / EXTERNAL)
+    if known := scored(external, sha256_file(bundle / "model.onnx")):
+        for test in known.tests:
+            made.append(Row(test.name, test.images, test.melanomas, (test.auroc, test.low, test.high),
+                            rates=(test.sensitivity, test.specificity)))  # fmt: skip
+    return made
+
+
+def _figure(metric: dict[str, Any]) -> tuple[float, float, float]:
+    return metric["value"], metric["low"], metric["high"]
+
+
+def table(shown: list[Row]) -> str:
+    """The table as Markdown, with a row that says so if there are no external tests."""
+    lines = [HEAD, "|---|---|---|---|---|---|"]
+    for row in shown:
+        rates = ("", "") if row.rates is None else tuple(f"{rate:.3f}" for rate in row.rates)
+        lines.append(
+            f"| {row.label} | {row.images:,} ({row.melanomas}) | {_interval(row.auroc)} | {_interval(row.teachers)} "
+            f"| {rates[0]} | {rates[1]} |"
+        )
+    if len(shown) == 2:
+        lines.append(f"| {NOT_YET} | | | | | |")
+    return "\n".join(lines)
+
+
+def _interval(figure: tuple[float, float, float] | None) -> str:
+    return "" if figure is None else f"{figure[0]:.3f} [{figure[1]:.3f}, {figure[2]:.3f}]"
+
+
+def chart(shown: list[Row], comparison: dict[str, Any]) -> str:
+    """The table's AUROCs, and the networks of the comparison against their size, as SVG."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "font.size": 9}):
+        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_tests(left, shown)
+        _draw_networks(right, comparison)
+        text = io.StringIO()
+        about = {"Date": None, "Description": figures(shown, comparison)}
+        figure.savefig(text, format="svg", metadata=about, facecolor="white")
+    return text.getvalue()
+
+
+def figures(shown: list[Row], comparison: dict[str, Any]) -> str:
+    """The figures of the chart in words, which the SVG carries as its description."""
+    told = [f"{row.label}: {_interval(row.auroc)}" for row in shown]
+    told += [
+        f"{name}: {_interval(_figure(model['metrics']['auroc']))}" for name, model in _networks(comparison).items()
+    ]
+    return "; ".join(told)
+
+
+def _networks(comparison: dict[str, Any]) -> dict[str, Any]:
+    """The models of the comparison; of several seeds the first."""
+    return {name: model for name, model in comparison["models"].items() if name[-2:] not in ("-1", "-2")}
+
+
+def _draw_tests(axes: Any, shown: list[Row]) -> None:
+    for place, row in enumerate(shown):
+        _interval_bar(axes, row.auroc, place, "student")
+        if row.teachers is not None:
+            _interval_bar(axes, row.teachers, place + 0.25, "teacher")
+    axes.set_yticks(range(len(shown)), [row.label.split(", ")[-1 if row.teachers else 0] for row in shown])
+    axes.invert_yaxis()
+    axes.set(xlabel="melanoma AUROC, 95 % interval", title="Shipped student (blue), its teachers (brown)")
+    axes.grid(axis="x", color="#e2e8f0")
+
+
+def _interval_bar(axes: Any, figure: tuple[float, float, float], place: float, kind: str) -> None:
+    value, low, high = figure
+    axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
+
+
+def _draw_networks(axes: Any, comparison: dict[str, Any]) -> None:
+    for number, (name, model) in enumerate(_networks(comparison).items()):
+        value, low, high = _figure(model["metrics"]["auroc"])
+        kind = "teacher" if model["stage"] == "teacher" else "student" if "lite0" in name else "other"
+        size = model["parameters"] / 1e6 * (1.06 if number % 2 else 1 / 1.06)  # equal sizes stand side by side
+        axes.errorbar(size, value, [[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
+        side = ("left", 5) if number % 2 else ("right", -5)
+        axes.annotate(name, (size, value), xytext=(side[1], 0), textcoords="offset points", ha=side[0], va="center",
+                      fontsize=8, color=_COLOURS[kind])  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.5)
+    axes.set(xlabel="million parameters", ylabel="melanoma AUROC", title="Networks on one fold")
+    axes.grid(color="#e2e8f0")
+
+
+def replace_table(text: str, new: str) -> str:
+    """A page with the table under `HEAD` replaced.
+
+    Raises:
+        InputError: it has no such table.
+    """
+    if HEAD not in text:
+        raise InputError(f"README.md has no table that begins with '{HEAD}'; put that line where the table belongs")
+    before, rest = text.split(HEAD, 1)
+    return f"{before}{new}\n\n{rest.partition(chr(10) * 2)[2]}"
+
+
+def external_page(external: External, shipped_sha256: str) -> str:
+    """Every scored bundle, the shipped one first, and word of it if it is not yet scored."""
+    others = [one.model_onnx_sha256 for one in external.bundles if one.model_onnx_sha256 != shipped_sha256]
+    parts = ["## The shipped bundle", section(external, shipped_sha256)]
+    for sha256 in others:
+        parts += ["## An earlier bundle", section(external, sha256)]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the table and the chart."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_root(parser)
+    root = find_root(parser.parse_args(arguments).root)
+    shown, readme = rows(root), root / "README.md"
+    write_text(readme, replace_table(readme.read_text(encoding="utf-8"), table(shown)))
+    write_text(root / CHART, chart(shown, read_json(root / "results" / "comparison" / "report.json")))
+    shipped = sha256_file(shipped_bundle(root) / "model.onnx")
+    replace_between(root / EXTERNAL_PAGE, "external tests", external_page(read_external(root / EXTERNAL), shipped))
+    print(f"{readme}, {root / CHART} and {root / EXTERNAL_PAGE} written")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DermdistillError as error:
+        sys.exit(f"error: {error}")

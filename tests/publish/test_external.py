@@ -1,0 +1,70 @@
+"""External tests are shown for the graph that they belong to, and for no other."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
+from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.publish import external, front
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "results" / "external" / "external.json"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return shutil.copytree(default_bundle(), tmp_path / "bundle")
+
+
+def of_graph(bundle: Path, path: Path, sha256: str) -> Path:
+    """A file of external tests for another graph."""
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    content["bundles"][0]["model_onnx_sha256"] = sha256
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_the_card_shows_the_tests_of_its_graph_and_stays_valid(bundle: Path, tmp_path: Path):
+    path = of_graph(bundle, tmp_path / "external.json", sha256_file(bundle / "model.onnx"))
+    for _ in range(2):
+        external.amend_card(bundle, path)
+        card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert card.count("## External tests\n") == card.count("## Limits\n") == card.count("## Licence\n") == 1
+        assert "| PH2 | 200 | 40 | 0.900 [0.831, 0.953] | 0.925 | 0.588 | 0.119 |" in card
+        read_bundle(bundle)
+
+
+def test_a_graph_without_tests_is_not_yet_scored(bundle: Path, tmp_path: Path):
+    external.amend_card(bundle, of_graph(bundle, tmp_path / "external.json", "0" * 64))
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "## External tests\n\nExternal tests: not yet scored.\n\n## Limits\n" in card
+    assert "PH2" not in card
+    read_bundle(bundle)
+
+
+def test_the_shipped_card_is_up_to_date():
+    card = (default_bundle() / "MODEL_CARD.md").read_text(encoding="utf-8")
+    told = external.section(external.read_external(FILE), sha256_file(default_bundle() / "model.onnx"))
+    assert f"{external.HEADING}\n\n{told}\n\n" in card
+
+
+def test_the_table_of_the_readme_says_so_too():
+    rows = front.rows(ROOT)
+    assert external.NOT_YET not in front.table([*rows, *rows][:3])
+    assert f"| {external.NOT_YET} |" in front.table(rows[:2])
+
+
+def test_the_page_shows_every_scored_bundle(tmp_path: Path):
+    known = external.read_external(FILE)
+    page = front.external_page(known, "0" * 64)
+    assert page.index(external.NOT_YET) < page.index("## An earlier bundle") < page.index("PH2")
+
+
+def test_another_format_is_refused(tmp_path: Path):
+    (tmp_path / "other.json").write_text('{"format": "other", "note": "", "bundles": []}')
+    with pytest.raises(InputError, match="external-tests/1"):
+        external.read_external(tmp_path / "other.json")
