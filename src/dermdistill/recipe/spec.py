@@ -26,7 +26,7 @@ class Recipe(Strict):
     split: SplitSpec = SplitSpec()
     """Folds, and which of them train and test."""
     teachers: tuple[TeacherSpec, ...] = ()
-    """Several are averaged in probability and share their classes; none are needed where no student learns from them."""
+    """Several are averaged in probability and share their classes. Without soft labels none are needed."""
     soften: SoftenSpec = SoftenSpec()
     """The soft-label bank."""
     students: tuple[StudentSpec, ...] = Field(min_length=1)
