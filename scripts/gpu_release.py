@@ -233,11 +233,11 @@ def _summary(work: Work) -> dict[str, Any]:
     truth = pd.read_parquet(work.manifest, columns=["image_id", "melanoma"]).set_index("image_id")["melanoma"]
     for path in sorted(work.folder.glob("**/run.json")):
         run, lines = Run(path.parent), Run(path.parent).read_metrics()
-        header = run.header()
-        epochs = header["recipe"]["train"]["epochs"]
+        header = run.load()
+        epochs = header.recipe["train"]["epochs"]
         pace = lines[-1]["seconds"] / len(lines) if lines else None
         name = run.folder.relative_to(work.folder).as_posix()
-        found[name] = {"epochs": len(lines), "of": epochs, "seconds_an_epoch": pace, "inputs": header["inputs"]}
+        found[name] = {"epochs": len(lines), "of": epochs, "seconds_an_epoch": pace, "inputs": header.plain()["inputs"]}
         found[name] |= _score(truth, run)
         left = "" if pace is None else f", {pace * (epochs - len(lines)):.0f} s to go"
         auroc = found[name]["auroc"]

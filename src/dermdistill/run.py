@@ -73,6 +73,8 @@ class RunHeader(Header):
     macs: int | None = None
     model_sha256: str | None = None
     """Of the best weights."""
+    rounded: str | None = None
+    """The type to which the weights were rounded after training, such as `float16`."""
     git_commit: str | None = None
     hardware: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)

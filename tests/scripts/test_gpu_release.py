@@ -161,8 +161,8 @@ def test_the_students_learned_from_the_rounded_teacher(released):
     teacher, student = (Run(released / "tiny" / "fold-0" / part) for part in ("teachers/teacher", "students/student"))
     weights = load_file(teacher.weights())
     assert {tensor.dtype for tensor in weights.values() if tensor.ndim > 1} == {torch.float16}
-    assert student.header()["taught_by"][0]["model_sha256"] == teacher.header()["model_sha256"]
-    assert teacher.header()["rounded"] == "float16"
+    assert student.load().taught_by[0].model_sha256 == teacher.load().model_sha256
+    assert teacher.load().rounded == "float16"
 
 
 def test_several_calls_end_with_the_same_predictions_as_one(released, scripts, packed, tmp_path):

@@ -210,7 +210,7 @@ def page(found: dict[str, Any], name: str) -> str:
         f"| {' | '.join(head)} |", f"|{'---|' * len(head)}",
     ]  # fmt: skip
     for row, entry in found["rows"].items():
-        change = ", ".join(f"{key} {_told(value)}" for key, value in entry["views"].items()) or "none"
+        change = ", ".join(f"{key} {_range_text(value)}" for key, value in entry["views"].items()) or "none"
         gaps = [_shown(part["difference"], True) for part in entry["by_collection"].values()]
         cells = [row, change, _shown(entry["auroc"]), _shown(entry["difference"], True), *gaps]
         lines.append(f"| {' | '.join(cells)} |")
@@ -219,9 +219,9 @@ def page(found: dict[str, Any], name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _told(value: Any) -> str:
+def _range_text(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{_told(value['range'])} in {value['share']:.0%} of the views"
+        return f"{_range_text(value['range'])} in {value['share']:.0%} of the views"
     return f"{value[0]:g} to {value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
 
 

@@ -231,12 +231,12 @@ def on_pack(recipe: Recipe, folder: str | Path) -> Recipe:
 
 def round_run(run: Run) -> None:
     """Round the weights of a finished run to float16, and say so in its header; to be done before they are used."""
-    header = run.header()
-    if header.get("rounded"):
+    header = run.load()
+    if header.rounded:
         return
     content = save(rounded(load_file(run.weights())))
     write_bytes(run.model, content)
-    write_json(run.header_path, {**header, "model_sha256": sha256_file(run.model), "rounded": "float16"})
+    write_json(run.header_path, {**header.plain(), "model_sha256": sha256_file(run.model), "rounded": "float16"})
 
 
 def write_runs(
@@ -260,7 +260,7 @@ def write_runs(
                 run = Run(header.parent)
                 if not run.is_complete():
                     continue
-                kept = weights == "all" or (weights == "students" and run.header()["stage"] == "student")
+                kept = weights == "all" or (weights == "students" and run.load().stage == "student")
                 for path in (run.header_path, run.metrics, run.predictions, *([run.model] if kept else [])):
                     if path.exists():
                         volumes.add(path.relative_to(work.folder.parent).as_posix(), path.read_bytes())
