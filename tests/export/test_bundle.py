@@ -34,7 +34,7 @@ def _contents(folder):
 def test_the_graph_gives_what_the_network_gives_for_any_batch(trained, count):
     model, header = load_student(trained.run.folder)
     temperature = read_bundle(trained.bundle).spec.temperature
-    deployed = Deployed(model, header["mean"], header["std"], temperature)
+    deployed = Deployed(model, header.mean, header.std, temperature)
     images = np.random.default_rng(count).random((count, 3, 32, 32), np.float32)
     with torch.inference_mode():
         logits, probabilities = (part.numpy() for part in deployed(torch.from_numpy(images)))
@@ -127,7 +127,7 @@ def test_parity_notices_a_graph_that_gives_nan(trained, tmp_path):
     model, header = load_student(trained.run.folder)
     with torch.no_grad():
         next(iter(model.parameters())).fill_(torch.nan)
-    deployed = Deployed(model, header["mean"], header["std"], 1.0)
+    deployed = Deployed(model, header.mean, header.std, 1.0)
     with pytest.raises(IntegrityError, match="does not agree"):
         check_parity(deployed, trained.bundle / "model.onnx", 32)
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_exported_is_refused(trained, tmp_path):
         export_bundle(unfinished, tmp_path / "b", trained.manifest)
     other = {**header, "model_sha256": sha256_file(unfinished / "model.safetensors")}
     (unfinished / "run.json").write_text(json.dumps(other))
-    with pytest.raises(IntegrityError, match="does not fit the model 'repds'"):
+    with pytest.raises(IntegrityError, match="does not fit the network 'repds'"):
         export_bundle(unfinished, tmp_path / "b", trained.manifest)
     assert not (tmp_path / "b").exists()
 

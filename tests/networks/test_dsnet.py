@@ -6,7 +6,7 @@ from torch import nn
 
 from dermdistill.errors import InputError
 from dermdistill.networks.dsnet import DSNet
-from dermdistill.networks.registry import count
+from dermdistill.networks.cost import count
 
 SHAPES = [
     (nn.Conv2d, (1, 128, 222, 222)),

@@ -107,7 +107,7 @@ def test_images_that_show_nothing_are_set_aside_before_anything_is_trained(tmp_p
     [
         ({"data": {}}, "give one of"),
         ({"data": {"manifest": "m.parquet", "synthetic": {}}}, "give one of"),
-        ({"data": {"manifest": "m.parquet", "limit": 100}}, "limit and drop_unknown do not go with it"),
+        ({"data": {"manifest": "m.parquet", "limit": 100}}, "limit, drop_unknown and drop_other do not go with it"),
         ({"data": {"synthetic": {}}, "split": {"file": "s.json"}}, "split.file needs data.manifest"),
         ({"data": {"manifest": "m.parquet"}, "split": {"held_out": "test"}}, "held_out = 'test' needs split.file"),
     ],
