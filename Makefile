@@ -17,10 +17,10 @@ demo: setup ## Run every stage on synthetic images, or on real ones: make demo D
 	$(VENV)/dermdistill demo $(if $(DATA),--data "$(DATA)" --out work/demo-real,--out work/demo)
 
 test: setup ## Run the tests, in two processes
-	$(VENV)/python -m pytest -n 2
+	$(VENV)/python -m pytest -n 2 --dist loadfile
 
 coverage: setup ## Run the tests and measure branch coverage; below the floor in pyproject.toml it fails
-	$(VENV)/python -m pytest -n 2 --cov --cov-report=
+	$(VENV)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
 	$(VENV)/python -m coverage report
 
 lint: setup ## Check style

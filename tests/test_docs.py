@@ -217,11 +217,12 @@ def test_the_readme_is_short():
 
 def test_the_readme_shows_the_figures_of_the_results():
     """`python -m dermdistill.publish.front` writes table and chart; neither may be edited alone."""
+    from dermdistill.evaluate.document import load_report
     from dermdistill.publish import front
 
     readme, rows = (ROOT / "README.md").read_text(encoding="utf-8"), front.rows(ROOT)
     assert front.table(rows) in readme
-    comparison = json.loads((ROOT / "results" / "comparison" / "report.json").read_text(encoding="utf-8"))
+    comparison = load_report(ROOT / "results" / "comparison" / "report.json")
     chart = (ROOT / front.CHART).read_text(encoding="utf-8")
     assert front.figures(rows, comparison) in chart, "the chart shows other figures; write it again"
     header = json.loads((front.shipped_bundle(ROOT) / "bundle.json").read_text(encoding="utf-8"))

@@ -132,7 +132,7 @@ def test_a_release_is_published_without_a_password_and_only_from_a_tag():
 
 def test_the_versions_agree():
     version = project()["project"]["version"]
-    assert f'__version__ = "{version}"' in (SOURCE / "__init__.py").read_text(encoding="utf-8")
+    assert f'__version__ = "{version}"' in (SOURCE / "version.py").read_text(encoding="utf-8")
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"{version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 

@@ -19,8 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dermdistill.privacy import opt_out
-
-__version__ = "0.1.0"
+from dermdistill.version import __version__
 
 opt_out()
 

@@ -3,16 +3,19 @@
 Each takes paths where a command takes them. Everything beneath is importable too, but may change between versions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from dermdistill.evaluate.paths import evaluate
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from dermdistill.evaluate.document import Report
     from dermdistill.recipe.spec import Recipe
     from dermdistill.recipe.work import Work
+
+__all__ = ["build_student", "evaluate", "run_recipe"]
 
 
 def run_recipe(
@@ -85,40 +88,3 @@ def build_student(
     from dermdistill.networks.registry import build
 
     return build(name, classes, image_size=image_size, weights=weights)
-
-
-def evaluate(
-    manifest: str | Path,
-    models: Mapping[str, str | Path],
-    out: str | Path,
-    *,
-    baseline: str | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-    role: str = "test",
-) -> "Report":
-    """Judge models side by side on the same images, and write report.json, report.html and table.md.
-
-    Args:
-        manifest: path of the manifest.
-        models: for each name a finished run's folder, or a table of predictions.
-        out: the report's folder.
-        baseline: the model that the others are compared with, by default the first.
-        replicates: bootstrap replicates, at least 100.
-        seed: of the bootstrap.
-        role: `test` or `validation`, the rows that are judged.
-
-    Returns:
-        The contents of report.json, typed.
-
-    Raises:
-        InputError: predictions do not fit the manifest or each other.
-    """
-    from dermdistill.data.manifest import read_manifest
-    from dermdistill.evaluate.predictions import read_model
-    from dermdistill.evaluate.report import evaluate as judge
-
-    predictions = {name: read_model(Path(path)) for name, path in models.items()}
-    return judge(
-        read_manifest(manifest), predictions, out, baseline=baseline, replicates=replicates, seed=seed, role=role
-    )

@@ -1,4 +1,4 @@
-"""Errors that are told to people: what came, what was expected, and how to mend it."""
+"""Errors in words for users: what came, what was expected, and how to mend it."""
 
 import errno
 import os

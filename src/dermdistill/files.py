@@ -34,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OutputError: `path` is a folder, lies below a file, or cannot be written.
     """
     path = Path(path)
-    with _told(path):
+    with _as_output_error(path):
         old = _status(path)
         target = Path(os.path.realpath(path))
         if old is not None and stat.S_ISDIR(old.st_mode):
@@ -45,7 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary, through = _temporary(target, old, through)
     try:
         yield temporary
-        with _told(path):
+        with _as_output_error(path):
             _sync(temporary)
             if through or (old is not None and not _give(temporary, old)):
                 _write_through(temporary, path)
@@ -56,7 +56,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_output_error(path: Path) -> Iterator[None]:
     """Turn what the system says into an error that names the path which was asked for."""
     try:
         yield

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.files import read_json, sha256_file, write_json, write_text
+from dermdistill.files import sha256_file, write_json, write_text
 from dermdistill.specs import Header, load_header
 
 FORMAT = "dermdistill-run/1"
@@ -39,8 +39,14 @@ class Taught(Header):
     model_sha256: str
 
 
-class Inputs(Header):
-    """The SHA-256 of what a training started from."""
+class AnyInputs(Header):
+    """The hashes of what any run started from."""
+
+    manifest: str | None = None
+
+
+class Inputs(AnyInputs):
+    """The SHA-256 of what a teacher or student was trained on."""
 
     manifest: str
     splits: str
@@ -59,6 +65,20 @@ class RunHeader(Header):
     status: Literal["running", "complete"]
     recipe: dict[str, Any] = Field(default_factory=dict)
     taught_by: tuple[Taught, ...] = ()
+    model: str | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    inputs: AnyInputs | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    model_sha256: str | None = None
+    """Of the best weights."""
+    rounded: str | None = None
+    """The type to which the weights were rounded after training, such as `float16`."""
+    git_commit: str | None = None
+    hardware: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Of Python and of the packages that the result depends on."""
 
 
 class TrainedHeader(RunHeader):
@@ -131,16 +151,11 @@ class Run:
             InputError: no run here, one that is not finished, or another kind of run.
         """
         header = self.load()
-        if header.status != "complete" or header.stage not in ("teacher", "student"):
-            raise InputError(
-                f"{self.folder} is not a finished teacher or student: stage {header.stage}, status {header.status}"
-            )
+        if header.stage not in ("teacher", "student"):
+            raise InputError(f"{self.folder} is not a teacher or student, its stage is '{header.stage}'")
+        if header.status != "complete":
+            raise InputError(f"{self.folder} is not finished; train it to the end first")
         return load_header(self.header_path, TrainedHeader)
-
-    def header(self) -> dict[str, Any]:
-        """The contents of run.json as plain values, for reports."""
-        self.load()
-        return dict(read_json(self.header_path))
 
     def is_complete(self) -> bool:
         """Whether the run has ended well."""
@@ -156,14 +171,14 @@ class Run:
         Raises:
             IntegrityError: it is not the one that the run ended with.
         """
-        if not self.model.exists() or sha256_file(self.model) != self.header()["model_sha256"]:
+        if not self.model.exists() or sha256_file(self.model) != self.load().model_sha256:
             raise IntegrityError(f"{self.model} is missing, or was changed after the run had ended; train it again")
         return self.model
 
     def finish(self, **facts: Any) -> None:
         """Mark the run as complete and add what is known only now."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.header_path, {**self.header(), **facts, "status": "complete", "finished": finished})
+        write_json(self.header_path, {**self.load().plain(), **facts, "status": "complete", "finished": finished})
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -252,7 +267,7 @@ def open_run(
     identity: dict[str, Any],
     facts: dict[str, Any] | None = None,
     *,
-    older: Callable[[dict[str, Any]], dict[str, Any]] = lambda header: header,
+    older: Callable[[RunHeader], dict[str, Any]] = RunHeader.plain,
 ) -> Run:
     """Make a run folder, or open the one that is there if it is the same run, or has not yet learned anything.
 
@@ -260,14 +275,14 @@ def open_run(
         folder: where the run lives.
         identity: everything that decides the result (stage, recipe, seed, input hashes).
         facts: what follows from the identity, and is recorded beside it, or in place of what is not compared.
-        older: brings a header that was written by an earlier version into today's form.
+        older: the values of a header, one of an earlier version in today's form.
 
     Raises:
         InputError: the folder holds another run; the keys that changed are named.
     """
     run = Run(Path(folder))
     if run.header_path.exists():
-        different = list(changes(older(run.header()), identity))
+        different = list(changes(older(run.load()), identity))
         if not different:
             return run
         if run.has_learned():

@@ -36,6 +36,10 @@ class Header(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
+    def plain(self) -> dict[str, Any]:
+        """The keys and values of the file, those of other versions too."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
 
 def parse(
     spec: type[Spec], content: dict[str, Any], where: str, line_of: Callable[[Place], int | None] = lambda _: None

@@ -190,6 +190,7 @@ def test_a_stale_bank_is_never_used_in_silence(tmp_path, teachers):
         "preprocess": ("new/9", "preprocess is squash-bilinear/1 there, new/9 is asked for"),
         "render": ("new/9", "render is .* there, new/9 is asked for"),
         "classes": (CLASSES[::-1], "classes is .* there, .* is asked for"),
+        "turns": (8, "turns is 1 there, 8 is asked for"),
         "synthetic": (True, "synthetic is False there, True is asked for"),
     }
     assert set(changes) == set(BankIdentity.model_fields)
@@ -276,7 +277,7 @@ def test_damaged_headers_are_told(tmp_path, teachers):
     images.write_text(names)
     for changed, told in (
         ({"format": "other"}, "is not a dermdistill-bank/2 file, its format is 'other'"),
-        ({"seed": "x"}, "bank.json does not fit its format dermdistill-bank/2; make it again:\n  seed: .*'x'"),
+        ({"seed": "x"}, "bank.json is damaged:\n  seed: .*'x'"),
         ({"more": 1}, "more: unknown key"),
     ):
         path.write_text(json.dumps({**header, **changed}))

@@ -141,7 +141,7 @@ def test_a_student_over_the_budget_is_refused_unless_allowed(train_student):
     with pytest.raises(InputError, match=r"parameters at inference, the budget is 270,000"):
         train_student("large", large, epochs=1)
     run = train_student("large", large | {"allow_over_budget": True}, epochs=1)
-    assert run.header()["parameters"] > registry.BUDGET
+    assert run.trained().parameters > registry.BUDGET
 
 
 def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_student, teachers, bank, monkeypatch):
@@ -168,8 +168,8 @@ def test_bank_and_teacher_in_the_loop_train_the_same_student(small, train_studen
     assert _difference(runs["bank"], runs["online"]) == 0
     assert _difference(runs["bank"], train_student("another-seed", seed=1)) > 1e-2
     hashes = [load_teacher(teachers[name])[1].model_sha256 for name in ("t32", "t48")]
-    assert runs["online"].header()["inputs"] | {"bank": bank.sha256} == runs["bank"].header()["inputs"]
-    assert runs["online"].header()["inputs"]["teachers"] == hashes
+    assert runs["online"].trained().inputs.plain() | {"bank": bank.sha256} == runs["bank"].trained().inputs.plain()
+    assert runs["online"].trained().inputs.teachers == tuple(hashes)
 
 
 @pytest.mark.parametrize("labels", ["bank", "online"])
@@ -237,8 +237,8 @@ def test_symmetries_show_the_bank_with_new_orientations_and_the_same_targets(tra
         assert not torch.allclose(plain.images, turned.images)
     first, again = batches["turned"][:steps], batches["turned"][3 * steps :]  # epoch 3 shows view 0 once more
     assert sorted(float(b.images.std()) for b in first) != sorted(float(b.images.std()) for b in again)
-    assert runs["turned"].header()["recipe"]["symmetries"]
-    assert "symmetries" not in runs["plain"].header()["recipe"], "older runs would be of another recipe"
+    assert runs["turned"].trained().recipe["symmetries"]
+    assert "symmetries" not in runs["plain"].trained().recipe, "older runs would be of another recipe"
 
 
 def test_balance_changes_the_loss_and_the_student(train_student):
@@ -282,7 +282,7 @@ def test_a_student_names_only_the_views_and_teachers_that_it_learned_from(train_
     """So a bank may gain views and teachers later, and the student's run is still the same run."""
     first = make_bank(("t32",))
     run = train_student("named", given={"bank": first})
-    assert run.header()["inputs"]["bank"] == first.sha256
+    assert run.trained().inputs.bank == first.sha256
     for name, views in (("t32", 5), ("t48", 5)):
         teacher, header = load_teacher(teachers[name])
         images = image_sets(small[0], small[2], header.image_size, CLASSES, small[3])["train"]
@@ -290,4 +290,4 @@ def test_a_student_names_only_the_views_and_teachers_that_it_learned_from(train_
     grown = Bank.open(first.folder, teachers=[first.teachers[0].model_sha256])
     assert grown.views == 5
     again = train_student("named", given={"bank": grown})
-    assert again.header() == run.header()
+    assert again.load() == run.load()

@@ -100,7 +100,7 @@ def test_training_images_are_sources_of_views_and_all_others_are_what_predict_se
 def test_the_header_says_what_was_trained_from_what(small, train_teacher):
     manifest, splits, part, _ = small
     run = train_teacher("seven", {"classes": "seven"})
-    header = run.header()
+    header = run.load().plain()
     assert (header["stage"], header["status"], header["name"], header["model"]) == ("teacher", "complete", "t", MODEL)
     given = {"bank": None, "teachers": [], "weights": None}
     assert header["inputs"] == {"manifest": manifest_hash(manifest), "splits": splits.sha256, **given}
@@ -159,18 +159,18 @@ def test_patience_ends_early_and_keeps_the_best_epoch(train_teacher, scores):
     scores([0.6, 0.9, 0.8, 0.9, 0.95])
     tired = train_teacher("tired", patience=2, epochs=5, **same)
     assert [line["auroc"] for line in tired.read_metrics()] == [0.6, 0.9, 0.8, 0.9]
-    assert (tired.header()["best_epoch"], tired.header()["best_auroc"]) == (1, 0.9)
+    assert (tired.trained().best_epoch, tired.trained().best_auroc) == (1, 0.9)
     scores([0.6, 0.9])
     assert _same(tired.model, train_teacher("two", epochs=2, **same).model)
     scores([0.6, 0.9, 0.8, 0.9, 0.95])
     patient = train_teacher("patient", patience=3, epochs=5, **same)
-    assert patient.header()["best_epoch"] == 4
+    assert patient.trained().best_epoch == 4
 
 
 def test_without_melanomas_to_validate_on_the_last_epoch_is_kept(train_teacher, scores):
     scores([None, None])
     run = train_teacher("blind", {"classes": "binary"})
-    assert (run.header()["best_epoch"], run.header()["best_auroc"]) == (1, None)
+    assert (run.trained().best_epoch, run.trained().best_auroc) == (1, None)
     last, kept = load_file(run.checkpoint), load_file(run.model)
     assert all(torch.equal(tensor, last[f"average.{name}"]) for name, tensor in kept.items())
     assert not torch.equal(kept["classifier.weight"], last["model.classifier.weight"]), "nothing was averaged"
@@ -182,7 +182,7 @@ def test_weights_from_a_file_are_part_of_what_a_run_is(train_teacher, tmp_path):
     spec = {"classes": "binary", "weights": "file", "weights_file": str(file)}
     save_file(build_teacher(MODEL, 2, weights="none").state_dict(), file)
     run = train_teacher("from-file", spec, epochs=1)
-    assert run.header()["inputs"]["weights"] == sha256_file(file)
+    assert run.trained().inputs.weights == sha256_file(file)
     save_file(build_teacher(MODEL, 2, weights="none").state_dict(), file)
     with pytest.raises(InputError, match=r"holds another run: inputs\.weights was \w{12} and is \w{12} now"):
         train_teacher("from-file", spec, epochs=1)

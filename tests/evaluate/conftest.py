@@ -8,7 +8,7 @@ import pytest
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.data.manifest import validate
-from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.evaluate.predictions import ModelPredictions, Provenance
 
 N, LESIONS = 600, 400
 
@@ -49,7 +49,7 @@ def make_model(manifest: pd.DataFrame) -> Callable[..., ModelPredictions]:
         table = pd.DataFrame(logits, columns=[f"logit_{name}" for name in classes])
         table.insert(0, "image_id", manifest["image_id"])
         table.insert(1, "role", np.array(["train", "validation", "test"])[number % 7 % 3])
-        header = {"stage": "student", "model": "toy", "parameters": 12_345, "macs": 6_700_000, "seed": seed}
-        return ModelPredictions(classes, table, header)
+        made = Provenance(stage="student", model="toy", parameters=12_345, macs=6_700_000, seed=seed)
+        return ModelPredictions(classes, table, made)
 
     return make

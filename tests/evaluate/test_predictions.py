@@ -7,7 +7,7 @@ import pytest
 
 from dermdistill.classes import CLASSES
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.evaluate.predictions import ModelPredictions, read_model, with_ensemble
+from dermdistill.evaluate.predictions import ModelPredictions, Provenance, read_model, with_ensemble
 
 
 def predictions(**changes: object) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def test_a_table(tmp_path: Path, suffix: str):
     table = predictions()
     table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
     model = read_model(path)
-    assert (model.classes, model.header) == (("other", "mel"), {})
+    assert (model.classes, model.provenance, model.recipe) == (("other", "mel"), Provenance(), {})
     assert model.ids("test") == ["b"]
     assert model.logits(pd.Series(["b", "a"])).tolist() == [[-1.0, 1.0], [0.5, -0.5]]
 
@@ -49,9 +49,11 @@ def test_seven_classes_come_in_one_order(tmp_path: Path):
 
 def test_a_run_folder(tmp_path: Path):
     predictions().to_parquet(tmp_path / "predictions.parquet")
-    (tmp_path / "run.json").write_text(json.dumps({"format": "dermdistill-run/1", "parameters": 7}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"format": "dermdistill-run/1", "status": "complete", "parameters": 7})
+    )
     model = read_model(tmp_path)
-    assert model.header["parameters"] == 7
+    assert model.provenance.parameters == 7
     assert model.ids("validation") == ["a"]
 
 
@@ -112,12 +114,14 @@ def test_a_bundle_is_told_apart(tmp_path: Path):
 
 def test_several_teachers_are_judged_together_too():
     names = ["logit_other", "logit_mel"]
-    one, two = (ModelPredictions(("other", "mel"), predictions(), {"model": name, "parameters": 3}) for name in "ab")
+    one, two = (
+        ModelPredictions(("other", "mel"), predictions(), Provenance(model=name, parameters=3, seed=1)) for name in "ab"
+    )
     two.table[names] = np.random.default_rng(0).normal(size=(2, 2)) * 3
-    reordered = ModelPredictions(two.classes, two.table[::-1], two.header)
+    reordered = ModelPredictions(two.classes, two.table[::-1], two.provenance)
     found = with_ensemble({"a": one, "student": one, "b": reordered}, ["a", "b"])
     assert list(found) == ["a", "b", "ensemble", "student"]
-    assert found["ensemble"].header == {"stage": "ensemble", "model": "a + b", "parameters": 6}
+    assert found["ensemble"].provenance == Provenance(stage="ensemble", model="a + b", parameters=6, seed=1)
     ids = pd.Series(["b", "a"])
     softmax = [np.exp(model.logits(ids)) / np.exp(model.logits(ids)).sum(1, keepdims=True) for model in (one, two)]
     np.testing.assert_allclose(np.exp(found["ensemble"].logits(ids)), sum(softmax) / 2)

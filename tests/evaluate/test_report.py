@@ -274,9 +274,10 @@ def test_figures_of_validation_images_carry_a_warning(manifest: pd.DataFrame, ma
 
 
 def test_a_model_trained_with_another_manifest_is_told(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
-    models = {name: make_model() for name in ("same", "other")}
-    models["same"].header["inputs"] = {"manifest": manifest_hash(manifest)}
-    models["other"].header["inputs"] = {"manifest": "0" * 64}
+    model, models = make_model(), {}
+    for name, sha256 in {"same": manifest_hash(manifest), "other": "0" * 64}.items():
+        made = model.provenance.model_copy(update={"trained_on_manifest_sha256": sha256})
+        models[name] = replace(model, provenance=made)
     evaluate(manifest, models, tmp_path, replicates=100)
     text = visible(Page((tmp_path / "report.html").read_text()))
     assert "other was trained with another manifest (0000000000000000)" in text

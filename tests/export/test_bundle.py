@@ -34,7 +34,7 @@ def _contents(folder):
 def test_the_graph_gives_what_the_network_gives_for_any_batch(trained, count):
     model, header = load_student(trained.run.folder)
     temperature = read_bundle(trained.bundle).spec.temperature
-    deployed = Deployed(model, header["mean"], header["std"], temperature)
+    deployed = Deployed(model, header.mean, header.std, temperature)
     images = np.random.default_rng(count).random((count, 3, 32, 32), np.float32)
     with torch.inference_mode():
         logits, probabilities = (part.numpy() for part in deployed(torch.from_numpy(images)))
@@ -61,7 +61,7 @@ def test_the_graph_says_what_it_is_and_nothing_of_where_it_was_made(trained):
     spec = json.loads((trained.bundle / "bundle.json").read_text())
     for key in ("classes", "input", "thresholds", "licence", "data", "temperature"):
         assert json.loads(metadata[key]) == spec[key], key
-    assert spec["data"]["manifest_sha256"] == trained.run.header()["inputs"]["manifest"]
+    assert spec["data"]["manifest_sha256"] == trained.run.trained().inputs.manifest
     assert spec["data"]["synthetic"] is True
     assert metadata["intended_use"].startswith("SYNTHETIC")
     content = (trained.bundle / "model.onnx").read_bytes()
@@ -73,7 +73,7 @@ def test_the_card_and_the_licence(trained, tmp_path):
     card = (trained.bundle / "MODEL_CARD.md").read_text()
     assert DISCLAIMER in card
     assert "SYNTHETIC" in card
-    assert trained.run.header()["inputs"]["manifest"] in card
+    assert trained.run.trained().inputs.manifest in card
     recipe = json.loads(card.split("```json\n")[1].split("```")[0])
     assert recipe["loss"]["kind"] == "ce"
     assert "weights_file" not in recipe
@@ -81,12 +81,14 @@ def test_the_card_and_the_licence(trained, tmp_path):
     assert "non-commercial" not in licence
 
 
-def test_a_non_commercial_source_binds_the_weights():
-    facts = {
-        "name": "x", "licence": {"weights": "CC-BY-NC-4.0", "code": "Apache-2.0"},
-        "data": {"sources": ["ham10000", "isic2017"]}, "intended_use": DISCLAIMER,
-    }  # fmt: skip
-    text = bundle_module.weights_licence(facts)
+def test_a_non_commercial_source_binds_the_weights(trained):
+    spec = read_bundle(trained.bundle).spec
+    bound = {
+        "licence": spec.licence.model_copy(update={"weights": "CC-BY-NC-4.0"}),
+        "data": spec.data.model_copy(update={"sources": ("ham10000", "isic2017")}),
+        "intended_use": DISCLAIMER,
+    }
+    text = bundle_module.weights_licence(spec.model_copy(update=bound))
     assert "no commercial use" in text
     assert "Tschandl" in text
     assert DISCLAIMER in text
@@ -125,7 +127,7 @@ def test_parity_notices_a_graph_that_gives_nan(trained, tmp_path):
     model, header = load_student(trained.run.folder)
     with torch.no_grad():
         next(iter(model.parameters())).fill_(torch.nan)
-    deployed = Deployed(model, header["mean"], header["std"], 1.0)
+    deployed = Deployed(model, header.mean, header.std, 1.0)
     with pytest.raises(IntegrityError, match="does not agree"):
         check_parity(deployed, trained.bundle / "model.onnx", 32)
 
@@ -149,7 +151,7 @@ def test_what_cannot_be_exported_is_refused(trained, tmp_path):
         export_bundle(unfinished, tmp_path / "b", trained.manifest)
     other = {**header, "model_sha256": sha256_file(unfinished / "model.safetensors")}
     (unfinished / "run.json").write_text(json.dumps(other))
-    with pytest.raises(IntegrityError, match="does not fit the model 'repds'"):
+    with pytest.raises(IntegrityError, match="does not fit the network 'repds'"):
         export_bundle(unfinished, tmp_path / "b", trained.manifest)
     assert not (tmp_path / "b").exists()
 

@@ -41,7 +41,7 @@ def of_source(trained, tmp_path):
         manifest = trained.manifest.assign(
             source=pd.array((names * count)[:count], "string"), licence=pd.array((licences * count)[:count], "string")
         )
-        inputs = {**trained.run.header()["inputs"], "manifest": manifest_hash(manifest)}
+        inputs = {**trained.run.trained().inputs.plain(), "manifest": manifest_hash(manifest)}
         _header(folder, inputs=inputs, data_sources=sorted(set(names)))
         return folder, manifest
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dermdistill.data.manifest import write_manifest
 from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
 from dermdistill.khan2022.data import ArrayPixels, as_uint8, balanced_counts, open_pool
 from dermdistill.khan2022.division import divide
 from dermdistill.khan2022.recipe import PoolSpec
@@ -160,7 +161,7 @@ def manifest(tmp_path, make_manifest):
     for row, name in enumerate(table["image_id"]):
         path = tmp_path / "images" / f"{name}.png"
         Image.new("RGB", (40, 40), (row, 100, 100)).save(path)
-        table.loc[row, "path"] = str(path)
+        table.loc[row, ["path", "sha256"]] = [str(path), sha256_file(path)]
     write_manifest(table, tmp_path / "manifest.parquet")
     return tmp_path
 

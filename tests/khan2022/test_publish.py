@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dermdistill.errors import InputError
-from dermdistill.khan2022.markdown import told
+from dermdistill.khan2022.markdown import mean_sd
 from dermdistill.khan2022.recipe import named_rows, settings_of
 from dermdistill.khan2022.report import write_report
 from dermdistill.khan2022.study import Study, run_row
@@ -103,7 +103,7 @@ def test_the_table_holds_mean_spread_and_paired_differences(script, study, tmp_p
     line = _line(page, "no-distillation")
     for column, key in ((5, "accuracy"), (7, "auroc"), (9, "ece")):
         one, other = values["no-distillation", key], values["corrected", key]
-        assert line[column] == told(of["no-distillation"]["summary"][key])
+        assert line[column] == mean_sd(of["no-distillation"]["summary"][key])
         gaps = [a - b for a, b in zip(one, other, strict=True)]
         assert line[column + 1].startswith(f"{sum(gaps) / 2:+.3f} ± ")
         assert line[column + 1].endswith("(2)")

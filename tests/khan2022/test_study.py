@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from dermdistill.errors import DermdistillError
 from dermdistill.khan2022 import study as study_module
-from dermdistill.khan2022.markdown import grids, told
+from dermdistill.khan2022.markdown import grids, mean_sd
 from dermdistill.khan2022.recipe import PoolSpec, Row, Settings, TrainingSpec, named_rows
 from dermdistill.khan2022.report import page, write_report
 from dermdistill.khan2022.study import Study, run_row, targets_of, teacher_of
@@ -200,7 +200,7 @@ def test_another_seed_is_another_division_and_the_spread_is_told(done):
     assert entry["summary"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
     assert entry["summary"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
     assert entry["to_do"] == 1
-    assert told(entry["summary"]["accuracy"]).endswith("(2)")
+    assert mean_sd(entry["summary"]["accuracy"]).endswith("(2)")
 
 
 def test_differences_are_paired_by_seed():

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from dermdistill.errors import InputError
+from dermdistill.networks.cost import count
 from dermdistill.networks.dsnet import DSNet
-from dermdistill.networks.registry import count
 
 SHAPES = [
     (nn.Conv2d, (1, 128, 222, 222)),

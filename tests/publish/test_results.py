@@ -63,7 +63,7 @@ def test_the_api_goes_from_a_recipe_to_predictions_and_a_report(work, folder):
     assert result.status == "ok"
     models = {"teacher": work.teacher("teacher"), "student": work.student("student")}
     report = dermdistill.evaluate(work.manifest, models, folder / "report", replicates=100)
-    assert set(report["models"]) == set(models)
+    assert set(report.models) == set(models)
     assert (folder / "report" / "report.html").exists()
 
 

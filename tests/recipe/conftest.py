@@ -49,7 +49,7 @@ class Fake:
             "format": "dermdistill-splits/1",
             "manifest_sha256": manifest,
             "rule": {"folds": spec.folds, "seed": spec.seed, "holdout": 0.0},
-            "folds": {},
+            "folds": {"image": 0},
         }
         write_json(work.splits, {**content, "sha256": sha256_json(content)})
         return self._noted("split")
@@ -93,7 +93,7 @@ class Fake:
         mark(work.folder, soften._marker(work), {"split": known.split, "splits": known.splits_sha256})
         for folder in work.ensemble:
             header, _ = open_folder(work.bank, identity, images)
-            entry = open_teacher(work.bank, BankTeacher.of_run(Run(folder).header()))
+            entry = open_teacher(work.bank, BankTeacher.of_run(Run(folder).trained().plain()))
             for view in range(entry.views, work.recipe.soften.views):
                 logits = np.zeros((2, len(CLASSES)), np.float16)
                 entry = write_view(work.bank, header.shard, entry, view, logits)

@@ -57,6 +57,33 @@ def test_a_source_is_left_out_with_all_copies_of_its_images(manifest):
     assert len(part.roles["train"]) == 38
 
 
+def test_a_collection_is_left_out_of_all_sources_with_the_lesions_that_it_shows(manifest):
+    shared = manifest.copy()
+    shared["collection"] = None
+    shared.loc[[0, 1, 2, 50], "collection"] = "camera a"  # lesion L1 is in rows 2 and 3
+    part = _parts(shared, scheme="collections", tested=["camera a"])[0]
+    assert part.name == "without-camera-a"
+    assert part.roles["test"] == sorted(shared["image_id"][[0, 1, 2, 50]])
+    kept = shared[~shared["lesion_id"].isin(["L0", "L1", "L25"])]
+    assert part.roles["train"] == sorted(kept["image_id"])
+    assert 3 not in kept.index
+    assert 51 not in kept.index
+
+
+def test_images_without_a_collection_are_one_with_their_source(manifest):
+    shared = manifest.copy()
+    shared["collection"] = ["camera"] * 40 + [None] * 20
+    part = _parts(shared, scheme="collections", tested=["two"])[0]
+    assert part.roles["test"] == sorted(shared["image_id"][40:])
+    with pytest.raises(InputError, match=r"the collection 'one'.*the collections are camera, two"):
+        _parts(shared, scheme="collections", tested=["one"])
+
+
+def test_two_collections_do_not_share_a_folder():
+    with pytest.raises(InputError, match="two of the collections would share a folder"):
+        part_names(SplitSpec(scheme="collections", tested=("a/b", "a b")))
+
+
 @pytest.mark.parametrize("source", ["three", "one"])
 def test_a_source_that_is_not_there_or_alone(manifest, source):
     with pytest.raises(InputError, match=f"leave out the source '{source}'.*the sources are"):
@@ -72,6 +99,8 @@ def test_a_source_that_is_not_there_or_alone(manifest, source):
         ({"scheme": "cross", "validation": 2}, r"take out \['validation'\]"),
         ({"scheme": "sources"}, "one or more names of sources"),
         ({"scheme": "sources", "tested": [0]}, "names of sources"),
+        ({"scheme": "collections"}, "one or more names of collections"),
+        ({"scheme": "collections", "tested": [0]}, "names of collections"),
         ({"final": True}, "final need scheme"),
         ({"tested": [0], "final": True}, "final and tested need scheme"),
         ({"scheme": "cross", "final_teachers": "tested"}, "final_teachers = 'tested' needs final = true"),

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -90,6 +90,7 @@ def _files(folder):
 
 @_quick
 @given(edits=edits)
+@example(edits={("evaluate", "replicates"): 200})
 def test_run_does_what_the_plan_says_and_gives_what_a_fresh_run_gives(edits, done, fake, tmp_path_factory):
     folder = tmp_path_factory.mktemp("edited")
     shutil.copytree(done, folder / "out")

@@ -205,12 +205,12 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, toy):
 def test_another_identity_in_the_same_folder_is_refused(tmp_path):
     open_run(tmp_path, {"seed": 1})
     run = open_run(tmp_path, {"seed": 2})  # nothing was learned yet, so nothing is lost
-    assert run.header()["seed"] == 2
+    assert run.load().seed == 2
     run.checkpoint.parent.mkdir()
     run.checkpoint.touch()
     with pytest.raises(InputError, match="seed was 2 and is 3 now"):
         open_run(tmp_path, {"seed": 3})
-    assert open_run(tmp_path, {"seed": 2}).header()["seed"] == 2
+    assert open_run(tmp_path, {"seed": 2}).load().seed == 2
 
 
 def test_the_learning_rate_warms_up_and_falls():

@@ -11,10 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.cli.stdout import abandon_stdout, printing
 from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
+from dermdistill.version import __version__
 
 EXTRA_OF = {
     "h5py": "fetch",

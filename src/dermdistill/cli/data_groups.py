@@ -74,10 +74,10 @@ def split(
 
     table = read_manifest(manifest)
     if not was_searched(table, manifest):
-        told = (
+        message = (
             "no duplicate groups in this manifest: they were not looked for; `dermdistill data duplicates` finds them"
         )
-        typer.echo(told, err=True)
+        typer.echo(message, err=True)
     splits = make_splits(table, folds, seed, holdout)
     path = out or manifest.with_suffix(".splits.json")
     write_splits(splits, path, force=force)

@@ -77,8 +77,8 @@ def predict(
     if counts.damaged:
         typer.echo(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless", err=True)
     if counts.failed:
-        told = "images could not be read or judged; their rows say why"
-        typer.echo(f"{counts.failed} of {len(inputs.files)} {told}", err=True)
+        message = "images could not be read or judged; their rows say why"
+        typer.echo(f"{counts.failed} of {len(inputs.files)} {message}", err=True)
         raise typer.Exit(1)
 
 

@@ -1,11 +1,15 @@
 """`dermdistill reproduce`: published studies, made again."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dermdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from dermdistill.khan2022.recipe import Row, Settings
+    from dermdistill.khan2022.study import Study
 
 app = typer.Typer(help="Make published studies again.", no_args_is_help=True)
 
@@ -55,41 +59,53 @@ def khan2022(
         raise InputError("--clock-only times every system and trains no row: leave --table and --row out")
     timed = clock_only or ("2" in (table or _TABLES) and not row)
     tables = [] if clock_only else list(table or _TABLES)
-    _carry_out(budget, recipe, changes, folder, data, cache, accelerator, tables, row or [], protocol, timed, list_rows)
-
-
-def _carry_out(
-    budget: Any, recipe: Path | None, changes: dict[str, Any], folder: Path, data: Path | None, cache: Path | None,
-    accelerator: str, tables: Any, names: list[str], protocol: Any, timed: bool, list_rows: bool,
-) -> None:  # fmt: skip
     import dataclasses
-    import logging
     import tempfile
+
+    from dermdistill.khan2022.reproduce import require_sizes, show_rows
+
+    settings, rows = _rows(budget, recipe, changes, tables, row or [], protocol)
+    if list_rows:
+        with tempfile.TemporaryDirectory() as drawn:  # a look leaves nothing in the study's folder
+            study = _study(settings, Path(drawn), data, cache or Path(drawn) / "cache", accelerator)
+            show_rows(dataclasses.replace(study, folder=folder), rows)
+        return
+    require_sizes(settings, rows, timed)
+    _carry_out(_study(settings, folder, data, cache, accelerator), rows, timed)
+
+
+def _rows(
+    budget: Any, recipe: Path | None, changes: dict[str, Any], tables: Any, names: list[str], protocol: Any
+) -> "tuple[Settings, list[Row]]":
+    from dermdistill.khan2022.recipe import changed, named_rows, settings_of
+
+    settings = changed(settings_of(budget, recipe), **changes)
+    return settings, named_rows(names, tables, settings, protocol)
+
+
+def _study(settings: "Settings", folder: Path, data: Path | None, cache: Path | None, accelerator: str) -> "Study":
+    import logging
     import warnings
 
-    from dermdistill.khan2022.recipe import changed, named_rows, settings_of
-    from dermdistill.khan2022.reproduce import open_study, reproduce, require_sizes, show_rows
+    from dermdistill.khan2022.reproduce import open_study
     from dermdistill.training.loop import make_fabric
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
-    settings = changed(settings_of(budget, recipe), **changes)
-    rows = named_rows(names, tables, settings, protocol)
-    if not list_rows:
-        require_sizes(settings, rows, timed)
     fabric = make_fabric(accelerator)
     fabric.launch()
-    if list_rows:
-        with tempfile.TemporaryDirectory() as drawn:  # what is only looked at leaves nothing in the study's folder
-            study = open_study(settings, Path(drawn), data, cache or Path(drawn) / "cache", fabric, typer.echo)
-            show_rows(dataclasses.replace(study, folder=folder), rows)
-        return
-    study = open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
+    return open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
+
+
+def _carry_out(study: "Study", rows: "list[Row]", timed: bool) -> None:
+    from dermdistill.khan2022.reproduce import reproduce
+
     try:
         reproduce(study, rows, timed)
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on where it was", err=True)
         raise typer.Exit(130) from None
+    folder = study.folder
     typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, tables: {folder / 'report.md'})")
 
 

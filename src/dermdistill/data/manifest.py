@@ -64,8 +64,8 @@ def validate(manifest: pd.DataFrame, *, unique: bool = True) -> pd.DataFrame:
     if problems:
         raise InputError("the manifest does not fit:\n  " + "\n  ".join(problems))
     for name, kind in COLUMNS.items():
-        if kind.startswith("int") and (told := _not_whole(table, name, kind)):
-            problems.append(told)
+        if kind.startswith("int") and (problem := _not_whole(table, name, kind)):
+            problems.append(problem)
             continue
         try:
             table[name] = table[name].astype(kind)  # type: ignore[call-overload]
@@ -151,7 +151,7 @@ def read_manifest(path: str | Path, *, unique: bool = True) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of numbers as numbers, where all of their values are; others stay text and are told by `validate`."""
+    """Columns of numbers as numbers, where all of their values are; others stay text, and `validate` lists them."""
     for name in table.columns:
         if COLUMNS.get(name, "string") != "string":
             words = table[name].replace({"True": "1", "False": "0"})

@@ -16,7 +16,7 @@ _DECIMAL_COMMA = re.compile(r"^\s*(-?\d+),(\d+)\s*$")
 
 
 def read_table(path: Path, *, header: bool = True, nrows: int | None = None) -> pd.DataFrame:
-    """Read a table as text; its encoding and separator are told by its bytes.
+    """Read a table as text; its bytes decide the encoding and the separator.
 
     Blank rows and empty columns without a name, as Excel leaves them, are left out. Where columns are not separated
     by commas, a decimal comma becomes a point.
@@ -66,10 +66,10 @@ def _text(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not {encoding} as its first bytes say ({error}); save it as UTF-8") from None
     first, _, rest = text.partition("\n")
-    told = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)  # Excel's own line
-    if told:
+    declared = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)  # Excel's own line
+    if declared:
         text = rest
-    separator = told[1] if told else _separator(text, path)
+    separator = declared[1] if declared else _separator(text, path)
     try:
         table = pd.read_csv(
             io.StringIO(text), sep=separator, dtype="string", header=0 if header else None, nrows=nrows,

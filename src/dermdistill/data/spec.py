@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dermdistill.specs import NAME, Header, Strict
+from dermdistill.specs import NAME, Strict
 
 
 class SourceSpec(Strict):
@@ -63,16 +63,17 @@ class SplitSpec(Strict):
     """Decides which group falls into which fold."""
     file: str | None = None
     """Frozen splits of data.manifest, made with `data split`, instead of folds and seed."""
-    scheme: Literal["hold-out", "cross", "sources"] = "hold-out"
-    """One fold tested; or every image predicted by models that trained without its fold, or without its source."""
+    scheme: Literal["hold-out", "cross", "sources", "collections"] = "hold-out"
+    """One fold tested; or every image predicted by models that trained without its fold, its source or its collection,
+    which is its source where the manifest names none."""
     held_out: Annotated[int, Field(ge=0)] | Literal["test"] = 0
     """hold-out: the fold that is tested on, once; or 'test', the part that `data split --holdout` set apart."""
     validation: int = Field(1, ge=0)
     """hold-out: the fold that chooses checkpoints, temperature and thresholds."""
     tested: tuple[int | str, ...] = ()
-    """cross: the folds to test on, by default all; sources: the sources."""
+    """cross: the folds to test on, by default all; sources and collections: their names."""
     final: bool = False
-    """cross, sources: train the exported students on all images besides."""
+    """cross, sources, collections: train the exported students on all images besides."""
     final_teachers: Literal["own", "tested"] = "own"
     """final: the students of all images learn from teachers trained on all images, or from the ensemble of the tested
     parts' teachers, which needs no further training."""
@@ -88,7 +89,7 @@ class SplitSpec(Strict):
             raise ValueError("held_out = 'test' needs split.file, made with `dermdistill data split --holdout`")
         foreign = sorted(self.model_fields_set & {"tested", "final", "final_teachers"})
         if foreign:
-            raise ValueError(f"{' and '.join(foreign)} need scheme 'cross' or 'sources'")
+            raise ValueError(f"{' and '.join(foreign)} need scheme 'cross', 'sources' or 'collections'")
         return self
 
     def _tested_fits(self) -> Self:
@@ -106,16 +107,23 @@ class SplitSpec(Strict):
             expected = f"folds from 0 to {self.folds - 1}"
         else:
             wrong = [part for part in self.tested if not isinstance(part, str)]
-            expected = "one or more names of sources"
-        if wrong or (self.scheme == "sources" and not self.tested):
+            expected = f"one or more names of {self.scheme}"
+        if wrong or (self.scheme != "cross" and not self.tested):
             raise ValueError(f"scheme '{self.scheme}' expects {expected} in tested, got {list(self.tested)}")
         return self
 
 
-class SplitsHeader(Header):
-    """splits.json without the fold of each image."""
+Fold = Annotated[int, Field(strict=True, ge=0)] | Literal["test"]
 
-    format: Literal["dermdistill-splits/1"]
-    manifest_sha256: str
+
+class SplitsFile(Strict):
+    """The file of frozen splits."""
+
+    format: Literal["dermdistill-splits/1"] = "dermdistill-splits/1"
+    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     rule: dict[str, Any]
-    sha256: str
+    """How the folds were made."""
+    folds: dict[str, Fold] = Field(min_length=1)
+    """The fold of each image id."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """The hash of everything else."""

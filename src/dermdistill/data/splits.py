@@ -5,37 +5,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dermdistill.data.ids import connected, keys, photographs
 from dermdistill.data.manifest import manifest_hash
+from dermdistill.data.spec import Fold, SplitsFile
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_json, write_json
-from dermdistill.specs import Strict, load_header
+from dermdistill.specs import load_header
 
 GROUPED_BY = ("sha256", "duplicate_group", "lesion_id", "patient_id")
 TEST = "test"
-
-Fold = Annotated[int, Field(strict=True, ge=0)] | Literal["test"]
-
-
-class SplitsFile(Strict):
-    """The file of frozen splits."""
-
-    format: Literal["dermdistill-splits/1"] = "dermdistill-splits/1"
-    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    rule: dict[str, Any]
-    """How the folds were made."""
-    folds: dict[str, Fold] = Field(min_length=1)
-    """The fold of each image id."""
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """The hash of everything else."""
-
 
 FORMAT: str = SplitsFile.model_fields["format"].default
 

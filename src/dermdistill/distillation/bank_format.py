@@ -38,6 +38,8 @@ class BankIdentity(Strict):
     render: str = RENDER_VERSION
     synthetic: bool = False
     """Whether some of the images are generated."""
+    turns: Literal[1, 2, 4, 8] = Field(1, exclude_if=lambda value: value == 1)
+    """Symmetries of each view over which the logits are averaged."""
 
     def differences(self, asked: "BankIdentity", but: Collection[str] = ()) -> list[str]:
         """A phrase for each key in which `asked` is another bank, with both values; keys in `but` are passed over."""

@@ -126,7 +126,8 @@ def _targets(
         return None
     if bank is not None:
         asked = BankIdentity(
-            manifest_sha256=cohort.manifest_sha256, classes=bank.classes, seed=views.seed, spec=views.spec
+            manifest_sha256=cohort.manifest_sha256, classes=bank.classes, seed=views.seed, spec=views.spec,
+            turns=views.turns,
         )  # fmt: skip
         return BankLabels(bank, train, spec.class_names, asked)
     loaded = [load_teacher(path) for path in lessons.teachers]

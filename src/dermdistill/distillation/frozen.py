@@ -1,6 +1,7 @@
 """A teacher that cannot drift: no gradients, and BatchNorm statistics that no `train()` call unlocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -16,6 +17,9 @@ class FrozenTeacher(nn.Module):
         mean: per RGB channel, of images in [0, 1].
         std: per RGB channel.
         image_size: S in pixels.
+
+    Attributes:
+        arithmetic: a context in which the network computes, such as Fabric's `autocast`; by default none.
     """
 
     mean: Tensor
@@ -27,6 +31,7 @@ class FrozenTeacher(nn.Module):
         self.image_size = image_size
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1))
+        self.arithmetic: Callable[[], AbstractContextManager] = nullcontext
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -40,4 +45,5 @@ class FrozenTeacher(nn.Module):
         if images.shape[-2:] != side:
             images = functional.interpolate(images, side, mode="bilinear", antialias=True)
         self.model.eval()  # even if somebody unlocked the inner model directly
-        return self.model((images - self.mean) / self.std)
+        with self.arithmetic():
+            return self.model((images - self.mean) / self.std)

@@ -8,7 +8,7 @@ from typing import Any
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec, complete
 from dermdistill.files import sha256_file
 from dermdistill.images.view_spec import RENDER_VERSION
-from dermdistill.run import UNKNOWN
+from dermdistill.run import UNKNOWN, RunHeader
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,25 @@ def _weights(spec: TeacherSpec | StudentSpec) -> str | None:
     return sha256_file(spec.weights_file)
 
 
-def in_todays_form(header: dict[str, Any]) -> dict[str, Any]:
-    """A run header that an earlier version wrote, with the keys that it lacks.
+def in_todays_form(header: RunHeader) -> dict[str, Any]:
+    """The values of a run header, of one that an earlier version wrote with the keys that it lacks.
 
     A recipe's keys get their defaults, and the teachers come from `taught_by`, where they were recorded first. What
     the header does not tell becomes `UNKNOWN`.
     """
-    stage, recipe = header.get("stage", ""), header.get("recipe")
-    if stage not in ("teacher", "student") or not isinstance(recipe, dict):
-        return header
-    inputs = dict(header.get("inputs", {}))
+    values = header.plain()
+    if header.stage not in ("teacher", "student"):
+        return values
+    inputs = values.get("inputs", {})
     inputs.pop("bank", None)  # follows from the teachers, the views and the images
-    if not inputs.get("teachers") and recipe.get("labels", "none") != "none":
-        taught_by = header.get("taught_by")
-        inputs["teachers"] = [teacher["model_sha256"] for teacher in taught_by] if taught_by else UNKNOWN
+    if not inputs.get("teachers") and header.recipe.get("labels", "none") != "none":
+        inputs["teachers"] = [teacher.model_sha256 for teacher in header.taught_by] or UNKNOWN
     elif "teachers" not in inputs:
         inputs["teachers"] = []
-    split = header.get("split")
+    split = values.get("split")
     return {
-        **header,
-        "recipe": complete(stage, recipe),
+        **values,
+        "recipe": complete(header.stage, header.recipe),
         "inputs": inputs,
         "split": UNKNOWN if split is None else split,
     }

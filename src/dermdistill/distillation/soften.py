@@ -11,9 +11,9 @@ from dermdistill.distillation.bank_files import open_folder, open_teacher, read_
 from dermdistill.distillation.bank_format import BankIdentity, BankTeacher
 from dermdistill.distillation.bank_v1 import refuse_writing
 from dermdistill.distillation.frozen import FrozenTeacher
-from dermdistill.distillation.labels import teacher_logits
+from dermdistill.distillation.labels import ensemble, teacher_logits
 from dermdistill.errors import InputError
-from dermdistill.images.views import sample_views, view_seed
+from dermdistill.images.views import COLUMNS, sample_views, view_seed
 from dermdistill.training.task import ImageSet
 
 
@@ -74,5 +74,19 @@ def _view(
     for start in range(0, len(rows), batch_size):
         which = rows[start : start + batch_size]
         parameters = sample_views([images.sha256s[row] for row in which], seed, identity.spec)
-        parts.append(teacher_logits([teacher], [images], which, parameters, device)[:, 0].cpu().numpy())
+        parts.append(_averaged(teacher, images, which, parameters, identity.turns, device))
     return np.concatenate(parts)
+
+
+def _averaged(
+    teacher: FrozenTeacher, images: ImageSet, which: np.ndarray, parameters: np.ndarray, turns: int,
+    device: torch.device,
+) -> np.ndarray:  # fmt: skip
+    """Logits of views, or the log of the probabilities averaged over their symmetries, float32 [B, C]."""
+    found = []
+    for turn in range(0, 8, 8 // turns):
+        turned = parameters.copy()
+        turned[:, COLUMNS.index("turn")] = turn
+        found.append(teacher_logits([teacher], [images], which, turned, device)[:, 0])
+    logits = found[0] if turns == 1 else ensemble(torch.stack(found, 1))
+    return logits.cpu().numpy()

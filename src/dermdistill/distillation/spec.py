@@ -54,6 +54,8 @@ class SoftenSpec(Strict):
     """Images a forward pass."""
     spec: ViewSpec = ViewSpec()
     """How far a view may depart from the plain image."""
+    turns: Literal[1, 2, 4, 8] = Field(1, exclude_if=lambda value: value == 1)
+    """Average each teacher over so many of the square's eight symmetries of a view."""
 
 
 class StudentSpec(Strict):

@@ -9,8 +9,8 @@ class _Callable(ModuleType):
     """Makes `dermdistill.evaluate(…)` the public function, although the name is this package's too."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Judge models side by side: `dermdistill.api.evaluate`."""
-        from dermdistill.api import evaluate
+        """Judge models side by side: `dermdistill.evaluate.paths.evaluate`."""
+        from dermdistill.evaluate.paths import evaluate
 
         return evaluate(*args, **kwargs)
 

@@ -1,9 +1,9 @@
 """A model's predictions, from a run folder or from a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,53 @@ import pandas as pd
 from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.errors import InputError
 from dermdistill.evaluate.spec import ENSEMBLE
-from dermdistill.run import Run
+from dermdistill.run import Run, RunHeader
+from dermdistill.specs import Strict
 
 ROLES = ("train", "validation", "test")
+
+
+class Provenance(Strict):
+    """What a model is and how it was made; nothing of it is known for a bare table."""
+
+    stage: str | None = None
+    """`teacher`, `student`, or `ensemble` of several teachers."""
+    model: str | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    git_commit: str | None = None
+    hardware: str | None = None
+    trained_on_manifest_sha256: str | None = None
+
+    @classmethod
+    def of_run(cls, header: RunHeader) -> Self:
+        """What a run's header says."""
+        return cls(
+            stage=header.stage or None, model=header.model, parameters=header.parameters, macs=header.macs,
+            image_size=header.image_size, seed=header.seed, git_commit=header.git_commit, hardware=header.hardware,
+            trained_on_manifest_sha256=header.inputs.manifest if header.inputs else None,
+        )  # fmt: skip
+
+    @classmethod
+    def of_ensemble(cls, members: Sequence[Self]) -> Self:
+        """Of several models that are asked together: their cost is the sum, the rest that of the first."""
+        update = {
+            "stage": ENSEMBLE, "model": " + ".join(str(member.model) for member in members), "image_size": None,
+            "parameters": _total([member.parameters for member in members]),
+            "macs": _total([member.macs for member in members]),
+        }  # fmt: skip
+        return members[0].model_copy(update=update)
+
+
+UNKNOWN = Provenance()
+"""Of a bare table."""
+
+
+def _total(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
@@ -23,8 +67,9 @@ class ModelPredictions:
     classes: tuple[str, ...]
     table: pd.DataFrame
     """Columns image_id, role, logit_<class>; and `part`, if several trainings of the model were pooled."""
-    header: dict[str, Any] = field(default_factory=dict)
-    """The run's header; empty for a bare table."""
+    provenance: Provenance = UNKNOWN
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """What the run was asked for; empty for a bare table and for several models."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     """The run's metrics of each epoch, if it is one run."""
     temperature: float | None = None
@@ -49,13 +94,13 @@ def read_model(path: str | Path) -> ModelPredictions:
             images twice, no melanoma class.
     """
     path = Path(path)
-    header: dict[str, Any] = {}
-    epochs: list[dict[str, Any]] = []
+    provenance, recipe, epochs = UNKNOWN, dict[str, Any](), list[dict[str, Any]]()
     if path.is_dir():
         if (path / "bundle.json").exists():
             raise InputError(f"{path} is a bundle; evaluate the run that it was exported from")
         run = Run(path)
-        header, epochs, path = run.header(), run.read_metrics(), run.predictions
+        header = run.load()
+        provenance, recipe, epochs, path = Provenance.of_run(header), header.recipe, run.read_metrics(), run.predictions
     if not path.is_file():
         raise InputError(f"no predictions at {path}; give a finished run folder, or a .parquet or .csv table")
     table = _read_table(path)
@@ -65,7 +110,7 @@ def read_model(path: str | Path) -> ModelPredictions:
     problems = _find_problems(table, classes)
     if problems:
         raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
-    return ModelPredictions(classes, table, header, epochs)
+    return ModelPredictions(classes, table, provenance, recipe, epochs)
 
 
 def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
@@ -81,7 +126,7 @@ def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
     if any(model.classes != first.classes for model in models.values()):
         raise InputError(f"cannot pool models with other classes: {[model.classes for model in models.values()]}")
     tables = [model.table[model.table["role"] == "test"].assign(part=name) for name, model in models.items()]
-    return ModelPredictions(first.classes, pd.concat(tables, ignore_index=True), first.header)
+    return replace(first, table=pd.concat(tables, ignore_index=True), epochs=[])
 
 
 def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) -> dict[str, ModelPredictions]:
@@ -98,16 +143,10 @@ def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) 
     logits = np.stack([model.logits(first.table["image_id"]) for model in members])
     log_probabilities = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
     averaged = np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(members))
-    headers = [model.header for model in members]
-    header: dict[str, Any] = {
-        "stage": "ensemble",
-        "model": " + ".join(str(header.get("model")) for header in headers),
-        **{key: sum(header[key] for header in headers) for key in ("parameters", "macs") if key in headers[0]},
-        **{key: headers[0][key] for key in ("inputs", "seed", "hardware", "git_commit") if key in headers[0]},
-    }
-    found = ModelPredictions(first.classes, first.table.assign(**dict(zip(columns, averaged.T, strict=True))), header)
+    table = first.table.assign(**dict(zip(columns, averaged.T, strict=True)))
+    ensemble = ModelPredictions(first.classes, table, Provenance.of_ensemble([one.provenance for one in members]))
     students = {name: model for name, model in models.items() if name not in teachers}
-    return {**dict(zip(teachers, members, strict=True)), ENSEMBLE: found, **students}
+    return {**dict(zip(teachers, members, strict=True)), ENSEMBLE: ensemble, **students}
 
 
 def _read_table(path: Path) -> pd.DataFrame:

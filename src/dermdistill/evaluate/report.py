@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
@@ -24,6 +23,7 @@ from dermdistill.evaluate.render.samples import samples
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.files import write_json, write_text
 from dermdistill.specs import parse
+from dermdistill.version import __version__
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.sources import SOURCES
@@ -24,8 +23,9 @@ from dermdistill.files import sha256_file, write_json
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.load import load_network
-from dermdistill.predict.bundle import FORMAT, GRAPH, InputSpec, ThresholdSpec, read_bundle
-from dermdistill.run import Run
+from dermdistill.predict.bundle import FORMAT, GRAPH, BundleHeader, InputSpec, ThresholdSpec, read_bundle
+from dermdistill.run import Run, TrainedHeader
+from dermdistill.version import __version__
 
 DEFAULT_THRESHOLD = "sensitivity_95"
 _PARITY_IMAGES = 64
@@ -63,27 +63,26 @@ def export_bundle(
     out = Path(out)
     _check_place(out, force)
     run = Run(Path(run_folder))
-    header = run.header()
-    if header["status"] != "complete":
-        raise InputError(f"{run.folder} is not finished; train it to the end first")
-    if manifest_hash(manifest) != header["inputs"]["manifest"]:
+    header = run.trained()
+    if manifest_hash(manifest) != header.inputs.manifest:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
     model, unseen = load_network(run)[0].module, out_of_fold or _validation(run)
     chosen = _choose(unseen, manifest)
-    deployed = Deployed(fuse(model, header["image_size"]), header["mean"], header["std"], chosen.temperature)
-    facts = _facts(name or header["name"], header, manifest, model)
+    deployed = Deployed(fuse(model, header.image_size), header.mean, header.std, chosen.temperature)
+    facts = _facts(name or header.name, header, manifest, model)
     facts |= _operation(chosen, "validation" if out_of_fold is None else "out-of-fold")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
-        write_onnx(deployed, header["image_size"], folder / GRAPH, _metadata(facts))
-        pixels = _some_pixels(unseen.table, manifest, header["image_size"])
-        facts["parity"] = check_parity(deployed, folder / GRAPH, header["image_size"], pixels)
-        (folder / "MODEL_CARD.md").write_text(model_card(facts, header, report), encoding="utf-8")
-        (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(facts), encoding="utf-8")
-        facts["files"] = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-        write_json(folder / "bundle.json", facts)
+        write_onnx(deployed, header.image_size, folder / GRAPH, _metadata(facts))
+        pixels = _some_pixels(unseen.table, manifest, header.image_size)
+        facts["parity"] = check_parity(deployed, folder / GRAPH, header.image_size, pixels)
+        made = BundleHeader.model_validate({**facts, "files": {}})
+        (folder / "MODEL_CARD.md").write_text(model_card(made, header, report), encoding="utf-8")
+        (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(made), encoding="utf-8")
+        files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+        write_json(folder / "bundle.json", {**facts, "files": files})
         read_bundle(folder)
         _swap(folder, out)
     return out
@@ -156,8 +155,8 @@ def _some_pixels(rows: pd.DataFrame, manifest: pd.DataFrame, size: int) -> np.nd
     return np.stack([resize_square(load_rgb(path), size).transpose(2, 0, 1) for path in paths])
 
 
-def _facts(name: str, header: dict[str, Any], manifest: pd.DataFrame, model: nn.Module) -> dict[str, Any]:
-    cost = count(model, header["image_size"])
+def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.Module) -> dict[str, Any]:
+    cost = count(model, header.image_size)
     of_source = manifest["source"].map({name: source.licence for name, source in SOURCES.items()})
     licences = sorted(manifest["licence"].fillna(of_source).fillna("unknown").unique())
     synthetic = bool((manifest["source"] == "synthetic").any())
@@ -166,21 +165,21 @@ def _facts(name: str, header: dict[str, Any], manifest: pd.DataFrame, model: nn.
         "format": FORMAT,
         "name": name,
         "version": __version__,
-        "classes": header["classes"],
-        "melanoma_index": header["classes"].index(MELANOMA),
-        "input": InputSpec(size=header["image_size"]).model_dump(mode="json"),
+        "classes": header.classes,
+        "melanoma_index": header.classes.index(MELANOMA),
+        "input": InputSpec(size=header.image_size).model_dump(mode="json"),
         "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences)},
         "data": {
-            "manifest_sha256": header["inputs"]["manifest"],
-            "splits_sha256": header["inputs"]["splits"],
-            "sources": header["data_sources"],
+            "manifest_sha256": header.inputs.manifest,
+            "splits_sha256": header.inputs.splits,
+            "sources": header.data_sources,
             "licences": licences,
-            "images": header["roles"],
+            "images": header.roles,
             "synthetic": synthetic,
         },
         "model": {
-            "name": header["model"], "stage": header["stage"], "parameters": cost.parameters, "macs": cost.macs,
-            "weights_sha256": header["model_sha256"],
+            "name": header.model, "stage": header.stage, "parameters": cost.parameters, "macs": cost.macs,
+            "weights_sha256": header.model_sha256,
         },
         "intended_use": ("SYNTHETIC training data. " if synthetic else "") + DISCLAIMER,
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from dermdistill.classes import CLASS_NAMES
 from dermdistill.data.sources import SOURCES
@@ -11,40 +10,40 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import interval
+from dermdistill.predict.bundle import BundleHeader
+from dermdistill.run import TrainedHeader
 
 
-def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path | None) -> str:
+def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path | None) -> str:
     """A Markdown model card: use, data, training, figures, limits.
 
     Args:
-        facts: the contents of bundle.json.
+        bundle: the contents of bundle.json; its `files` are not read.
         header: the run's header.
         report: a report.json, or None for a card without figures.
     """
-    data, model, entry = facts["data"], facts["model"], facts["input"]
-    recipe = {key: value for key, value in header["recipe"].items() if key != "weights_file"}  # a path of this machine
-    classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in facts["classes"])
-    citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data["sources"] if name in SOURCES)
+    data, model, size = bundle.data, bundle.model, bundle.input.size
+    recipe = {key: value for key, value in header.recipe.items() if key != "weights_file"}  # a path of this machine
+    classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in bundle.classes)
+    citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data.sources if name in SOURCES)
     thresholds = "\n".join(
-        f"| `{name}` | {point['value']:.4f} | {_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
-        for name, point in facts["thresholds"].items()
+        f"| `{name}` | {point.value:.4f} | {_percent(point.sensitivity)} | {_percent(point.specificity)} |"
+        for name, point in bundle.thresholds.items()
     )
-    chosen = "images out of fold" if _crossed(facts) else "validation images"
-    synthetic = (
-        "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data["synthetic"] else ""
-    )
-    return f"""# {facts["name"]}
+    chosen = "images out of fold" if _crossed(bundle) else "validation images"
+    synthetic = "**SYNTHETIC: trained on generated images; it knows nothing about skin.**\n\n" if data.synthetic else ""
+    return f"""# {bundle.name}
 
-**{facts["intended_use"]}**
+**{bundle.intended_use}**
 
-{synthetic}A classifier of dermoscopic images with {model["parameters"]:,} parameters and
-{model["macs"] / 1e6:.1f} million multiply-accumulates an image, made by dermdistill {facts["version"]}.
+{synthetic}A classifier of dermoscopic images with {model.parameters:,} parameters and
+{model.macs / 1e6:.1f} million multiply-accumulates an image, made by dermdistill {bundle.version}.
 
 ## Use
 
-- Input: one RGB dermoscopic image, resized to {entry["size"]}x{entry["size"]} px without keeping the aspect ratio.
+- Input: one RGB dermoscopic image, resized to {size}x{size} px without keeping the aspect ratio.
 - Output: the probability of each class: {classes}. Probabilities are divided by a temperature of
-  {facts["temperature"]:.3f}, fitted on {chosen}.
+  {bundle.temperature:.3f}, fitted on {chosen}.
 - Intended for research on model compression and dermoscopy. Not for diagnosis, triage or treatment.
 
 | threshold | melanoma probability | sensitivity on {chosen} | specificity on {chosen} |
@@ -53,15 +52,15 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Data
 
-- Sources: {", ".join(data["sources"])}; licences of the images: {", ".join(data["licences"]) or "unknown"}.
-- Images: {", ".join(f"{count} {role}" for role, count in data["images"].items())}.
-- SHA-256 of the manifest `{data["manifest_sha256"]}`, of the splits `{data["splits_sha256"]}`.
+- Sources: {", ".join(data.sources)}; licences of the images: {", ".join(data.licences) or "unknown"}.
+- Images: {", ".join(f"{count} {role}" for role, count in data.images.items())}.
+- SHA-256 of the manifest `{data.manifest_sha256}`, of the splits `{data.splits_sha256}`.
 
 {citations}
 
 ## Training
 
-- Architecture `{model["name"]}`, seed {header["seed"]}, hardware: {header["hardware"]}.
+- Architecture `{model.name}`, seed {header.seed}, hardware: {header.hardware}.
 {_teachers(header)}- Recipe, resolved:
 
 ```json
@@ -70,7 +69,7 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Figures
 
-{_figures(header["name"], report)}
+{_figures(header.name, report)}
 
 ## Limits
 
@@ -81,20 +80,20 @@ def model_card(facts: dict[str, Any], header: dict[str, Any], report: str | Path
 
 ## Licence
 
-Code: {facts["licence"]["code"]}. Weights: {facts["licence"]["weights"]}, see LICENSE-WEIGHTS.txt.
+Code: {bundle.licence.code}. Weights: {bundle.licence.weights}, see LICENSE-WEIGHTS.txt.
 """
 
 
-def _teachers(header: dict[str, Any]) -> str:
+def _teachers(header: TrainedHeader) -> str:
     """Whose soft labels it learned, as a line; nothing for a teacher, or where its run does not say."""
-    if "taught_by" not in header:
+    if "taught_by" not in header.model_fields_set:
         return ""
-    found = [f"`{of['model']}` at {of['image_size']} px (`{of['model_sha256'][:12]}`)" for of in header["taught_by"]]
+    found = [f"`{of.model}` at {of.image_size} px (`{of.model_sha256[:12]}`)" for of in header.taught_by]
     return f"- Soft labels: {'the average of ' if len(found) > 1 else ''}{', '.join(found) or 'none'}.\n"
 
 
-def _crossed(facts: dict[str, Any]) -> bool:
-    return any(point["chosen_on"] == "out-of-fold" for point in facts["thresholds"].values())
+def _crossed(bundle: BundleHeader) -> bool:
+    return any(point.chosen_on == "out-of-fold" for point in bundle.thresholds.values())
 
 
 def _figures(name: str, report: str | Path | None) -> str:
@@ -146,17 +145,17 @@ def _percent(value: float | None) -> str:
     return "undefined" if value is None else f"{100 * value:.1f} %"
 
 
-def weights_licence(facts: dict[str, Any]) -> str:
+def weights_licence(bundle: BundleHeader) -> str:
     """The text of LICENSE-WEIGHTS.txt."""
-    sources = "\n".join(f"  {name}: {SOURCES[name].citation}" for name in facts["data"]["sources"] if name in SOURCES)
+    sources = "\n".join(f"  {name}: {SOURCES[name].citation}" for name in bundle.data.sources if name in SOURCES)
     note = ""
-    if "NC" in facts["licence"]["weights"]:
+    if "NC" in bundle.licence.weights:
         note = (
             "\nThe weights were learned from images under a non-commercial licence and are passed on under the same\n"
             "condition: attribution to the sources below, no commercial use.\n"
             "CC BY-NC 4.0: https://creativecommons.org/licenses/by-nc/4.0/\n"
         )
     return (
-        f"Licence of the weights of '{facts['name']}': {facts['licence']['weights']}\n{note}\n"
-        f"Sources:\n{sources}\n\nThe code of dermdistill is under Apache-2.0.\n\n{facts['intended_use']}\n"
+        f"Licence of the weights of '{bundle.name}': {bundle.licence.weights}\n{note}\n"
+        f"Sources:\n{sources}\n\nThe code of dermdistill is under Apache-2.0.\n\n{bundle.intended_use}\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOCK = 512
+COPIES = "copies.json"
+"""In a folder of images that were coded anew to be carried elsewhere: the SHA-256 of each file, by its name."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def open_cache(manifest: pd.DataFrame, size: int, root: Path | None = None, kind
 
     The cache is keyed by the images' SHA-256 digests, the size and the version of the resizing. An
     interrupted decoding goes on where it was; several processes may decode at once. Images that are unreadable or
-    damaged, or whose file is not the one that the manifest names, are told in the log and set aside, and
+    damaged, or whose file is not the one that the manifest names, are named in the log and set aside, and
     tried again each time, since a file may only be missing for a while.
 
     Args:
@@ -158,7 +161,7 @@ def _decode_into(images: np.ndarray, row: int, file: tuple[str, str], form: tupl
     size, kind = form
     resize = resize_square if kind == "plain" else resize_source
     try:
-        if path.is_file() and sha256_file(path) != sha256:
+        if path.is_file() and sha256_file(path) != _copies(path.parent).get(path.name, sha256):
             return f"{path}: changed since the manifest was made"
         with open_rgb(path) as image:
             images[row] = resize(image, size).transpose(2, 0, 1)
@@ -167,6 +170,18 @@ def _decode_into(images: np.ndarray, row: int, file: tuple[str, str], form: tupl
     except OSError as error:
         return f"{path}: cannot be read ({error})"
     return None
+
+
+def _copies(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the files in a folder that are copies of the images that a manifest names, by file name."""
+    path = folder / COPIES
+    return _read_copies(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@functools.cache
+def _read_copies(path: Path, changed: int) -> dict[str, str]:
+    found: dict[str, str] = read_json(path)
+    return found
 
 
 def _make(pixels: Path, shape: tuple[int, ...]) -> None:

@@ -31,7 +31,7 @@ def grids(report: dict[str, Any]) -> list[Grid]:
     return found
 
 
-def told(spread: dict[str, Any], places: int = 3, signed: bool = False) -> str:
+def mean_sd(spread: dict[str, Any], places: int = 3, signed: bool = False) -> str:
     """Mean ± standard deviation (seeds); the mean alone of one seed."""
     if spread["mean"] is None:
         return _NOT_RUN
@@ -76,8 +76,9 @@ def _table_2(report: dict[str, Any], _: str) -> Grid:
         count = _one(entry, "parameters") or _one(faulty, "parameters")
         rows.append([
             entry["name"], number(entry["published_accuracy"]), _accuracy(faulty), _accuracy(entry),
-            told(entry["summary"]["auroc"]), told(entry["summary"]["ece"]),
-            number(published.training_seconds if published else None, 0), told(entry["summary"]["training_seconds"], 0),
+            mean_sd(entry["summary"]["auroc"]), mean_sd(entry["summary"]["ece"]),
+            number(published.training_seconds if published else None, 0),
+            mean_sd(entry["summary"]["training_seconds"], 0),
             f"{count:,}" if count else _NOT_RUN, f"{macs / 1e6:,.0f}" if macs else _NOT_RUN,
             f"{size / 1e6:.1f}" if size else _NOT_RUN,
         ])  # fmt: skip
@@ -93,15 +94,15 @@ def _table_2(report: dict[str, Any], _: str) -> Grid:
 
 
 def _accuracy(entry: dict[str, Any]) -> str:
-    return "failed" if entry["failed"] and not entry["seeds"] else told(entry["summary"]["accuracy"])
+    return "failed" if entry["failed"] and not entry["seeds"] else mean_sd(entry["summary"]["accuracy"])
 
 
 def _sweep(report: dict[str, Any], name: str) -> Grid:
     rows = [
         [
             entry["name"], number(entry["published_accuracy"], 4), _accuracy(faulty), _accuracy(entry),
-            told(entry["summary"]["auroc"]), told(entry["summary"]["ece"]),
-            told(faulty["summary"]["gradient_share"], 5), told(entry["summary"]["gradient_share"]),
+            mean_sd(entry["summary"]["auroc"]), mean_sd(entry["summary"]["ece"]),
+            mean_sd(faulty["summary"]["gradient_share"], 5), mean_sd(entry["summary"]["gradient_share"]),
         ]
         for faulty, entry in _pairs(report["tables"][name])
     ]  # fmt: skip
@@ -128,12 +129,14 @@ def ablation_grid(report: dict[str, Any], _: str = "ablation") -> Grid:
     rows = []
     for entry in entries:
         of = entry["summary"]
-        gap = {key: "" if entry["name"] == "corrected" else told(gaps[key][entry["name"]], signed=True) for key in gaps}
+        gap = {
+            key: "" if entry["name"] == "corrected" else mean_sd(gaps[key][entry["name"]], signed=True) for key in gaps
+        }
         rows.append([
-            entry["name"], told(of["mass"], 6) if entry["distilled"] else "no soft term",
-            _range(of), told(of["value_share"], 5), told(of["gradient_share"], 5),
-            _accuracy(entry), gap["accuracy"], told(of["auroc"]), gap["auroc"], told(of["ece"]), gap["ece"],
-            told(of["seen"]),
+            entry["name"], mean_sd(of["mass"], 6) if entry["distilled"] else "no soft term",
+            _range(of), mean_sd(of["value_share"], 5), mean_sd(of["gradient_share"], 5),
+            _accuracy(entry), gap["accuracy"], mean_sd(of["auroc"]), gap["auroc"], mean_sd(of["ece"]), gap["ece"],
+            mean_sd(of["seen"]),
         ])  # fmt: skip
     head = [
         "fault turned on", "soft-target mass per row", "probabilities within", "share of the soft term in the loss",
@@ -150,8 +153,9 @@ def ablation_grid(report: dict[str, Any], _: str = "ablation") -> Grid:
     unseen = next((entry for entry in entries if entry["name"] == "random-split"), None)
     if unseen and unseen["summary"]["auroc_seen"]["mean"] is not None:
         notes.append(
-            f"Random split: AUROC {told(unseen['summary']['auroc_seen'])} on test images whose lesion was trained on, "
-            f"{told(unseen['summary']['auroc_unseen'])} on the others."
+            f"Random split: AUROC {mean_sd(unseen['summary']['auroc_seen'])} on test images whose lesion was trained "
+            "on, "
+            f"{mean_sd(unseen['summary']['auroc_unseen'])} on the others."
         )
     return Grid("Ablation: what each fault does", head, rows, notes + _failures(entries))
 
@@ -172,7 +176,7 @@ def beside_grid(report: dict[str, Any]) -> Grid:
         trained = kinds[True][1]["summary"]["training_seconds"] if kinds else None
         rows.append([
             system["title"], f"{published.parameters:,}", f"{system['keras_parameters']:,}",
-            number(published.training_seconds, 0), told(trained, 0) if trained else _NOT_RUN,
+            number(published.training_seconds, 0), mean_sd(trained, 0) if trained else _NOT_RUN,
             number(published.accuracy), *(ours or [_NOT_RUN] * 4),
         ])  # fmt: skip
     head = [

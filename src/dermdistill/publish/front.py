@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from dermdistill.errors import DermdistillError, InputError
-from dermdistill.files import read_json, sha256_file, write_text
+from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.document import Report, load_report
+from dermdistill.evaluate.intervals import Figure
+from dermdistill.files import sha256_file, write_text
+from dermdistill.predict.bundle import BundleHeader
 from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
 from dermdistill.publish.repository import add_root, find_root, replace_between
+from dermdistill.specs import load_header
 
 HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
 CHART = Path("docs") / "images" / "results.svg"
@@ -52,20 +57,22 @@ def shipped_bundle(root: Path) -> Path:
 def rows(root: Path) -> list[Row]:
     """The shipped student out of fold, within collections, and on the external tests of its graph."""
     bundle = shipped_bundle(root)
-    header = read_json(bundle / "bundle.json")
-    report = read_json(root / "results" / "release" / "report.json")
-    name, ensemble, data, within = header["name"], report["baseline"], report["data"], report["within"]
-    own, teachers = report["models"][name], report["models"][ensemble]
-    at_default = own["realised"][header["default_threshold"]]
+    header = load_header(bundle / "bundle.json", BundleHeader)
+    report = load_report(root / "results" / "release" / "report.json")
+    if report.within is None:
+        raise InputError("results/release/report.json has one collection of images, the table needs several")
+    data, within = report.data, report.within
+    own, teachers = report.models[header.name], report.models[report.baseline]
+    at_default = own.realised[header.default_threshold]
     made = [
         Row(
-            "HAM10000 and ISIC 2017, out of fold", data["n"], data["positives"], _figure(own["metrics"]["auroc"]),
-            _figure(teachers["metrics"]["auroc"]),
-            (at_default["sensitivity"]["value"], at_default["specificity"]["value"]),
+            "HAM10000 and ISIC 2017, out of fold", data.n, data.positives, _figure(own.metrics["auroc"]),
+            _figure(teachers.metrics["auroc"]),
+            (_value(at_default["sensitivity"]), _value(at_default["specificity"])),
         ),
         Row(
-            f"the same, within {within['collections']} collections", data["n"], data["positives"],
-            _figure(within["models"][name]["auroc"]), _figure(within["models"][ensemble]["auroc"]),
+            f"the same, within {within.collections} collections", data.n, data.positives,
+            _figure(within.models[header.name].auroc), _figure(within.models[report.baseline].auroc),
         ),
     ]  # fmt: skip
     external = read_external(root / EXTERNAL)
@@ -76,8 +83,16 @@ def rows(root: Path) -> list[Row]:
     return made
 
 
-def _figure(metric: dict[str, Any]) -> tuple[float, float, float]:
-    return metric["value"], metric["low"], metric["high"]
+def _figure(metric: Figure) -> tuple[float, float, float]:
+    if metric.low is None or metric.high is None:
+        raise InputError(f"a figure of the table is undefined: {metric.reason}")
+    return _value(metric), metric.low, metric.high
+
+
+def _value(metric: Figure) -> float:
+    if metric.value is None:
+        raise InputError(f"a figure of the table is undefined: {metric.reason}")
+    return metric.value
 
 
 def table(shown: list[Row]) -> str:
@@ -98,13 +113,13 @@ def _interval(figure: tuple[float, float, float] | None) -> str:
     return "" if figure is None else f"{figure[0]:.3f} [{figure[1]:.3f}, {figure[2]:.3f}]"
 
 
-def chart(shown: list[Row], comparison: dict[str, Any]) -> str:
+def chart(shown: list[Row], comparison: Report) -> str:
     """The table's AUROCs, and the networks of the comparison against their size, as SVG."""
     import matplotlib
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "font.size": 9}):
-        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        figure = Drawing(figsize=(9.6, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_tests(left, shown)
         _draw_networks(right, comparison)
@@ -114,18 +129,16 @@ def chart(shown: list[Row], comparison: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def figures(shown: list[Row], comparison: dict[str, Any]) -> str:
+def figures(shown: list[Row], comparison: Report) -> str:
     """The figures of the chart in words, which the SVG carries as its description."""
-    told = [f"{row.label}: {_interval(row.auroc)}" for row in shown]
-    told += [
-        f"{name}: {_interval(_figure(model['metrics']['auroc']))}" for name, model in _networks(comparison).items()
-    ]
-    return "; ".join(told)
+    lines = [f"{row.label}: {_interval(row.auroc)}" for row in shown]
+    lines += [f"{name}: {_interval(_figure(model.metrics['auroc']))}" for name, model in _networks(comparison).items()]
+    return "; ".join(lines)
 
 
-def _networks(comparison: dict[str, Any]) -> dict[str, Any]:
+def _networks(comparison: Report) -> dict[str, Model]:
     """The models of the comparison; of several seeds the first."""
-    return {name: model for name, model in comparison["models"].items() if name[-2:] not in ("-1", "-2")}
+    return {name: model for name, model in comparison.models.items() if name[-2:] not in ("-1", "-2")}
 
 
 def _draw_tests(axes: Any, shown: list[Row]) -> None:
@@ -144,11 +157,11 @@ def _interval_bar(axes: Any, figure: tuple[float, float, float], place: float, k
     axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
 
 
-def _draw_networks(axes: Any, comparison: dict[str, Any]) -> None:
+def _draw_networks(axes: Any, comparison: Report) -> None:
     for number, (name, model) in enumerate(_networks(comparison).items()):
-        value, low, high = _figure(model["metrics"]["auroc"])
-        kind = "teacher" if model["stage"] == "teacher" else "student" if "lite0" in name else "other"
-        size = model["parameters"] / 1e6 * (1.06 if number % 2 else 1 / 1.06)  # equal sizes stand side by side
+        value, low, high = _figure(model.metrics["auroc"])
+        kind = "teacher" if model.stage == "teacher" else "student" if "lite0" in name else "other"
+        size = (model.parameters or 0) / 1e6 * (1.06 if number % 2 else 1 / 1.06)  # equal sizes stand side by side
         axes.errorbar(size, value, [[value - low], [high - value]], fmt="o", ms=5, lw=1.5, color=_COLOURS[kind])
         side = ("left", 5) if number % 2 else ("right", -5)
         axes.annotate(name, (size, value), xytext=(side[1], 0), textcoords="offset points", ha=side[0], va="center",
@@ -187,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     root = find_root(parser.parse_args(arguments).root)
     shown, readme = rows(root), root / "README.md"
     write_text(readme, replace_table(readme.read_text(encoding="utf-8"), table(shown)))
-    write_text(root / CHART, chart(shown, read_json(root / "results" / "comparison" / "report.json")))
+    write_text(root / CHART, chart(shown, load_report(root / "results" / "comparison" / "report.json")))
     shipped = sha256_file(shipped_bundle(root) / "model.onnx")
     replace_between(root / EXTERNAL_PAGE, "external tests", external_page(read_external(root / EXTERNAL), shipped))
     print(f"{readme}, {root / CHART} and {root / EXTERNAL_PAGE} written")

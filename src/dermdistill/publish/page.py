@@ -10,6 +10,7 @@ from dermdistill.files import read_json
 from dermdistill.publish.artifacts import INDEX, read_index
 from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.spec import Recipe, load_recipe
+from dermdistill.run import Run, TrainedHeader
 
 NOTES = "notes.md"
 HELD_OUT = (
@@ -53,7 +54,7 @@ def run_names(recipe: Recipe) -> dict[str, str]:
 def page(folder: Path) -> str:
     """The page of results/<name>/ as Markdown."""
     recipe, report = load_recipe(folder / "recipe.toml"), read_json(folder / "report.json")
-    headers = {name: read_json(folder / "runs" / name / "run.json") for name in run_names(recipe)}
+    headers = {name: Run(folder / "runs" / name).trained() for name in run_names(recipe)}
     paragraphs = [
         f"# {recipe.name}", f"**{report['disclaimer']}**", recipe.description,
         f"    dermdistill run recipes/{recipe.name}.toml --data DIR", facts(recipe, report, headers),
@@ -64,15 +65,15 @@ def page(folder: Path) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def facts(recipe: Recipe, report: dict[str, Any], headers: dict[str, dict[str, Any]]) -> str:
+def facts(recipe: Recipe, report: dict[str, Any], headers: dict[str, TrainedHeader]) -> str:
     """Data, hashes, hardware, versions and what the figures rest on, as a list."""
     first = next(iter(headers.values()))
-    inputs, versions = first["inputs"], first["versions"]
+    inputs, versions = first.inputs, first.versions
     sources = ", ".join(f"{name} ({count:,} images)" for name, count in report["data"]["sources"].items())
     return "\n".join([
         f"- Tested on: {sources}. All data:",
-        f"  SHA-256 of the manifest `{inputs['manifest']}`, of the splits `{inputs['splits']}`.",
-        f"- Hardware: {', '.join(sorted({header['hardware'] for header in headers.values()}))}. "
+        f"  SHA-256 of the manifest `{inputs.manifest}`, of the splits `{inputs.splits}`.",
+        f"- Hardware: {', '.join(sorted({str(header.hardware) for header in headers.values()}))}. "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}.",
         f"- {CROSS_VALIDATED if is_cross_validated(recipe) else HELD_OUT}",
         f"- {SEEDS if report.get('over_seeds') else ONE_SEED}",
@@ -85,11 +86,11 @@ def notes(folder: Path) -> list[str]:
     return ["## What it shows", path.read_text(encoding="utf-8").strip()] if path.exists() else []
 
 
-def training(headers: dict[str, dict[str, Any]]) -> str:
+def training(headers: dict[str, TrainedHeader]) -> str:
     """Every training in a row."""
     rows = [
-        f"| {name} | {header['image_size']} px | {header['recipe']['train']['epochs']} | {header['seed']} "
-        f"| {header['best_epoch'] + 1} | {auroc(header['best_auroc'])} | {header['training_seconds'] / 60:.0f} |"
+        f"| {name} | {header.image_size} px | {header.recipe['train']['epochs']} | {header.seed} "
+        f"| {header.best_epoch + 1} | {auroc(header.best_auroc)} | {header.training_seconds / 60:.0f} |"
         for name, header in headers.items()
     ]
     head = [

@@ -20,8 +20,15 @@ from typing import Any
 from dermdistill.data.manifest import manifest_hash, read_manifest
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_text
-from dermdistill.khan2022.markdown import Grid, ablation_grid, beside_grid, markdown, markdown_table, timing_grid
-from dermdistill.khan2022.markdown import told as tell
+from dermdistill.khan2022.markdown import (
+    Grid,
+    ablation_grid,
+    beside_grid,
+    markdown,
+    markdown_table,
+    mean_sd,
+    timing_grid,
+)
 from dermdistill.khan2022.recipe import TABLES, settings_of
 from dermdistill.khan2022.report import page
 from dermdistill.khan2022.tables import FORMAT
@@ -137,23 +144,25 @@ def beginnings(report: dict[str, Any]) -> list[str]:
     for entry in (entry for entries in report["tables"].values() for entry in entries):
         for source in sorted({result["initial_weights"] for result in entry["seeds"]}):
             rows.setdefault((entry["title"], source), []).append(entry["name"])
-    told = []
+    lines = []
     for (title, source), names in rows.items():
         like = "" if source != "none" else ", as in the paper" if title == "DSNet" else ", unlike the paper"
-        told.append(f"{title}: {_SOURCES[source]}{like} (rows {', '.join(dict.fromkeys(names))}).")
+        lines.append(f"{title}: {_SOURCES[source]}{like} (rows {', '.join(dict.fromkeys(names))}).")
     scratch = [name for (title, source), names in rows.items() if source == "none" and title != "DSNet"
                for name in names]  # fmt: skip
-    told.append(
+    lines.append(
         "Rows trained from scratch for want of hub weights, where the paper has ImageNet weights: "
         f"{', '.join(dict.fromkeys(scratch)) or 'none'}."
     )
     entries = [entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected"]
     if entries[0]["seeds"]:
         teacher = entries[0]["summary"]
-        told.append(f"The teacher, corrected: accuracy {tell(teacher['accuracy'])}, AUROC {tell(teacher['auroc'])}.")
+        lines.append(
+            f"The teacher, corrected: accuracy {mean_sd(teacher['accuracy'])}, AUROC {mean_sd(teacher['auroc'])}."
+        )
     if absent := [entry["name"] for entry in entries if not entry["seeds"]]:
-        told.append(f"Rows of Table 2 that were not run with these settings: {', '.join(absent)}.")
-    return told
+        lines.append(f"Rows of Table 2 that were not run with these settings: {', '.join(absent)}.")
+    return lines
 
 
 def readme(report: dict[str, Any], tables: list[str], recipe: Path, manifest: Path | None) -> str:

@@ -70,7 +70,7 @@ def result_folders(root: Path) -> list[Path]:
 
 
 def publish(work: Work, recipe_path: Path, out: Path) -> None:
-    """Copy what can be told without images and tensors, and write the page."""
+    """Copy what is neither image nor tensor, and write the page."""
     notes = (out / NOTES).read_text(encoding="utf-8") if (out / NOTES).exists() else None
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

@@ -31,6 +31,9 @@ REGISTRY = {
     "bundle": "dermdistill.predict.bundle:BundleHeader",
     "external-tests": "dermdistill.publish.external:External",
     "recipe": "dermdistill.recipe.spec:Recipe",
+    "report": "dermdistill.evaluate.document:Report",
+    "run": "dermdistill.run:TrainedHeader",
+    "splits": "dermdistill.data.spec:SplitsFile",
 }
 """Each schema's name and the model that it describes."""
 KEYS = Path("docs") / "reference" / "recipe.md"

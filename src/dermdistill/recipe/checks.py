@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dermdistill.distillation.spec import StudentSpec, TeacherSpec
 from dermdistill.errors import InputError
-from dermdistill.networks.packages import PACKAGES
+from dermdistill.networks.packages import PACKAGES, carried
 from dermdistill.networks.registry import ENTRIES, pretrained
 from dermdistill.recipe.stage import Stage, State
 from dermdistill.recipe.work import Work
@@ -85,7 +85,7 @@ def _weights(spec: TeacherSpec | StudentSpec) -> Iterator[str]:
     if wanted not in PACKAGES:
         known = ", ".join(PACKAGES)
         yield f"'{spec.name}': no package holds weights for '{wanted}', only for {known}; use weights = 'hub'"
-    elif importlib.util.find_spec(PACKAGES[wanted].module) is None:
+    elif carried(wanted) is None and importlib.util.find_spec(PACKAGES[wanted].module) is None:
         package = PACKAGES[wanted].module.replace("_", "-")
         yield (
             f"'{spec.name}' needs the package '{package}', which is not installed; install it with: "

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dermdistill.recipe.state import file_hash
+from dermdistill.recipe.stage import State
+from dermdistill.recipe.state import file_hash, marked_state
 from dermdistill.recipe.work import Work
 from dermdistill.run import Run
 
@@ -29,12 +30,18 @@ def report_identity(work: Work) -> dict[str, Any]:
     }
 
 
+def report_state(work: Work) -> State:
+    """How the report stands."""
+    return marked_state(work.folder, "evaluate", report_identity(work), work.report / "report.json", remade=True)
+
+
 def bundle_identity(work: Work, name: str) -> dict[str, Any]:
-    """What decides a bundle."""
+    """What decides a bundle; of a report that is yet to be made, or made anew, None."""
+    report = work.report / "report.json"
     return {
         "model": file_hash(Run(work.shipped.student(name)).model),
         "predictions": [file_hash(Run(part.student(name)).predictions) for part in work.tested],
-        "report": file_hash(work.report / "report.json"),
+        "report": file_hash(report) if report_state(work).standing == "done" else None,
     }
 
 

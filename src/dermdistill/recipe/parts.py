@@ -1,10 +1,12 @@
 """The parts of a recipe's work: which images train, validate and test in each.
 
 A hold-out has one part. Cross-validation has one for each tested fold, leave-one-source-out one for each tested
-source; in these nothing is chosen on validation images, and each part predicts images that it never saw. `final`
-trains on all images, predicts none, and is judged by the others.
+source, leave-one-collection-out one for each tested clinic or camera, over all sources; in these nothing is chosen on
+validation images, and each part predicts images that it never saw. `final` trains on all images, predicts none, and is
+judged by the others.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 WHOLE = ""
 """The name of a hold-out's only part, which lies in the work folder itself."""
 FINAL = "final"
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+"""What a folder's name had better not hold."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,19 @@ class Part:
 
 
 def part_names(spec: SplitSpec) -> list[str]:
-    """The names of a recipe's parts, in the order in which they are carried out."""
+    """The names of a recipe's parts, in the order in which they are carried out.
+
+    Raises:
+        InputError: two names that differ only in what a folder's name does not hold.
+    """
     if spec.scheme == "hold-out":
         return [WHOLE]
     prefix = "fold" if spec.scheme == "cross" else "without"
-    tested = [f"{prefix}-{part}" for part in _tested(spec)]
+    tested = [f"{prefix}-{_UNFIT.sub('-', str(part))}" for part in _tested(spec)]
+    if len(set(tested)) < len(tested):
+        raise InputError(
+            f"two of the {spec.scheme} would share a folder: {', '.join(sorted(tested))}; test one of them"
+        )
     return [*tested, FINAL] if spec.final else tested
 
 
@@ -54,7 +66,7 @@ def parts(spec: SplitSpec, manifest: "pd.DataFrame", splits: "Splits") -> list[P
     """The parts of a recipe.
 
     Raises:
-        InputError: a fold or source that is not there.
+        InputError: a fold, source or collection that is not there.
     """
     from dermdistill.data.splits import TEST, roles
 
@@ -63,23 +75,27 @@ def parts(spec: SplitSpec, manifest: "pd.DataFrame", splits: "Splits") -> list[P
     if spec.scheme == "cross":
         tested = [roles(splits, fold, None) for fold in _tested(spec)]
     else:
-        tested = [_without(str(source), manifest) for source in _tested(spec)]
+        tested = [_without(str(part), spec.scheme, manifest) for part in _tested(spec)]
     if spec.final:
         every = sorted(name for name, fold in splits.folds.items() if fold != TEST)
         tested.append({"train": every, "validation": [], "test": []})
     return [Part(name, found) for name, found in zip(part_names(spec), tested, strict=True)]
 
 
-def _without(source: str, manifest: "pd.DataFrame") -> dict[str, list[str]]:
-    """Test on one source and train on the others, without copies of what is tested."""
+def _without(name: str, scheme: str, manifest: "pd.DataFrame") -> dict[str, list[str]]:
+    """Test on one source or collection and train on the others, without copies or lesions of what is tested."""
     import pandas as pd
 
     from dermdistill.data.splits import groups
 
-    test = (manifest["source"] == source).to_numpy(bool)
+    names = manifest["source"]
+    if scheme == "collections":
+        names = manifest["collection"].fillna(names)
+    test = (names == name).to_numpy(bool)
     if not test.any() or test.all():
-        known = ", ".join(sorted(manifest["source"].unique()))
-        raise InputError(f"cannot leave out the source '{source}' and train on the others; the sources are {known}")
+        known = ", ".join(sorted(names.unique()))
+        what = scheme.removesuffix("s")
+        raise InputError(f"cannot leave out the {what} '{name}' and train on the others; the {scheme} are {known}")
     group = groups(manifest)
     train = ~test & ~pd.Series(group).isin(group[test]).to_numpy(bool)
     return {

@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Any
 
-from dermdistill.data.spec import SplitsHeader
+from dermdistill.data.spec import SplitsFile
 from dermdistill.distillation.identity import Origin, student_identity, teacher_identity
 from dermdistill.distillation.spec import StudentSpec, TeacherSpec
 from dermdistill.recipe import actions
-from dermdistill.recipe.conclude import bundle_identity, report_identity
+from dermdistill.recipe.conclude import bundle_identity, report_identity, report_state
 from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.soften import bank_identity, bank_state, teacher_hashes
 from dermdistill.recipe.stage import Kind, Stage
@@ -65,7 +65,7 @@ def origin(work: Work) -> Origin:
     split = work.recipe.split
     if not work.splits.exists() or split_state(work.splits, split).standing != "done":
         return Origin(UNKNOWN, UNKNOWN, work.split)
-    header = load_header(work.splits, SplitsHeader)
+    header = load_header(work.splits, SplitsFile)
     return Origin(header.manifest_sha256, header.sha256, work.split)
 
 
@@ -126,10 +126,7 @@ def _distill(work: Work, spec: StudentSpec) -> Stage:
 def _evaluate(work: Work, needs: tuple[str, ...]) -> Stage:
     return Stage(
         "evaluate", "evaluate", "", partial(report_identity, work), (work.report,), needs,
-        lambda: marked_state(
-            work.folder, "evaluate", report_identity(work), work.report / "report.json", remade=True
-        ),
-        partial(actions.evaluate, work),
+        partial(report_state, work), partial(actions.evaluate, work),
     )  # fmt: skip
 
 

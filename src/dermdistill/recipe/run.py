@@ -54,7 +54,7 @@ def run_recipe(
     Args:
         work: the recipe and its folder.
         fabric: launched already.
-        tell: told what each stage did, in a line.
+        tell: called with a line about each stage that was carried out.
         redo: the names of stages whose results are moved aside and made again, with all that depends on them.
         only: which stages are wanted; those of data and splits are carried out with any other.
         started: called once nothing stands in the way, before anything is made.
@@ -99,7 +99,7 @@ def _carry_out(
 
 
 def _require(stage: Stage, stages: list[Stage]) -> None:
-    """The stages that it needs are done, or are told."""
+    """Refuse a stage whose needed stages are not done, and name them."""
     missing = [other for other in stages if other.name in stage.needs and other.look().standing != "done"]
     if missing:
         names = ", ".join(f"'{other.name}'" for other in missing)

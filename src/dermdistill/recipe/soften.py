@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dermdistill.distillation.bank_format import BankIdentity
     from dermdistill.recipe.session import Session
 
-_ASKED = ("manifest_sha256", "classes", "seed", "spec", "split", "splits")
+_ASKED = ("manifest_sha256", "classes", "seed", "spec", "turns", "split", "splits")
 """What a recipe decides of a bank; the rest is how this version decodes and renders."""
 
 
@@ -37,6 +37,7 @@ def bank_identity(work: Work, manifest_sha256: Any) -> dict[str, Any]:
         "spec": spec.spec.model_dump(mode="json"),
         "preprocess": PREPROCESS_VERSION,
         "render": RENDER_VERSION,
+        **({"turns": spec.turns} if spec.turns > 1 else {}),
     }
 
 
@@ -97,9 +98,10 @@ def fill_bank(work: Work, session: "Session") -> str:
     for run in runs:
         if run.trained().model_sha256 in missing:
             teacher, header = load_teacher(run.folder)
+            teacher.arithmetic = session.fabric.autocast  # the precision that the recipe trains in
             images = cohort.images(header.image_size, header.classes)["train"]
             write_teacher(
-                work.bank, identity, teacher, run.header(), images, spec.views,
+                work.bank, identity, teacher, header.plain(), images, spec.views,
                 device=session.fabric.device, batch_size=spec.batch_size,
             )  # fmt: skip
     bank = open_bank(work, cohort.manifest_sha256)

@@ -25,8 +25,8 @@ class Recipe(Strict):
     """Where the images come from."""
     split: SplitSpec = SplitSpec()
     """Folds, and which of them train and test."""
-    teachers: tuple[TeacherSpec, ...] = Field(min_length=1)
-    """One or more; several are averaged in probability and share their classes."""
+    teachers: tuple[TeacherSpec, ...] = ()
+    """Several are averaged in probability and share their classes. Without soft labels none are needed."""
     soften: SoftenSpec = SoftenSpec()
     """The soft-label bank."""
     students: tuple[StudentSpec, ...] = Field(min_length=1)
@@ -44,6 +44,9 @@ class Recipe(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
+        taught = [spec.name for spec in self.students if spec.labels != "none"]
+        if taught and not self.teachers:
+            raise ValueError(f"{', '.join(taught)} learn soft labels: give [[teachers]], or labels = 'none'")
         unknown = [name for name in self.export.students if name not in students]
         if unknown:
             raise ValueError(f"export.students names {unknown}, the students are {students}")
@@ -62,7 +65,8 @@ class Recipe(Strict):
     @property
     def baseline(self) -> str:
         """The model that the others are compared with."""
-        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else self.teachers[0].name)
+        first = self.teachers[0].name if self.teachers else self.students[0].name
+        return self.evaluate.baseline or (ENSEMBLE if len(self.teachers) > 1 else first)
 
     @property
     def precision(self) -> str:

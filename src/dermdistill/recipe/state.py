@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dermdistill.data.spec import SplitsHeader, SplitSpec
+from dermdistill.data.spec import SplitsFile, SplitSpec
 from dermdistill.distillation.identity import in_todays_form
 from dermdistill.files import sha256_file, sha256_json, write_json
 from dermdistill.recipe.stage import DONE, TO_DO, State
@@ -84,7 +84,7 @@ def split_state(path: Path, spec: SplitSpec) -> State:
     """How the frozen splits stand."""
     if not path.exists():
         return TO_DO
-    header, asked = load_header(path, SplitsHeader), split_identity(spec)
+    header, asked = load_header(path, SplitsFile), split_identity(spec)
     made = {"split": {key: header.sha256 if key == "file" else header.rule.get(key) for key in asked["split"]}}
     found = tuple(changes(made, asked))
     return State("differs", found) if found else DONE
@@ -95,7 +95,7 @@ def split_identity(spec: SplitSpec) -> dict[str, Any]:
     if spec.file is None:
         return {"split": {"folds": spec.folds, "seed": spec.seed}}
     file = Path(spec.file)
-    return {"split": {"file": load_header(file, SplitsHeader).sha256 if file.is_file() else "missing"}}
+    return {"split": {"file": load_header(file, SplitsFile).sha256 if file.is_file() else "missing"}}
 
 
 def run_state(folder: Path, identity: dict[str, Any]) -> State:
@@ -103,7 +103,7 @@ def run_state(folder: Path, identity: dict[str, Any]) -> State:
     run = Run(folder)
     if not run.header_path.exists():
         return TO_DO
-    found = tuple(changes(in_todays_form(run.header()), identity))
+    found = tuple(changes(in_todays_form(run.load()), identity))
     if found:
         return State("differs" if run.has_learned() else "to do", found)
     return DONE if run.is_complete() else TO_DO

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from dermdistill.files import sha256_file
 from dermdistill.networks.cost import count
 from dermdistill.networks.registry import Network
-from dermdistill.run import Run, open_run
+from dermdistill.run import Run, RunHeader, open_run
 from dermdistill.training.cohort import Cohort
 from dermdistill.training.loop import fit
 from dermdistill.training.spec import TrainSpec
@@ -37,8 +37,8 @@ class Training:
     seed: int
     make_task: Callable[[Sets], ClassifierTask]
     """The task of the images of each role."""
-    older: Callable[[dict[str, Any]], dict[str, Any]] = lambda header: header
-    """Brings a header of an earlier version into today's form."""
+    older: Callable[[RunHeader], dict[str, Any]] = RunHeader.plain
+    """The values of a run header, one of an earlier version in today's form."""
 
 
 def train_classifier(training: Training, cohort: Cohort, folder: str | Path) -> Run:

@@ -7,10 +7,14 @@ from typing import Any
 
 import lightning_fabric as lightning
 import pandas as pd
+import torch
 
 from dermdistill.data.splits import Splits
 from dermdistill.errors import InputError
 from dermdistill.training.task import ImageSet, image_sets, matching_hash
+
+_SHARE = 0.25
+"""Of the free memory of a GPU, what training images may take at most."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,15 @@ class Cohort:
         Args:
             size: side of the network's input in pixels.
             classes: the classes that the labels index.
+
+        Returns:
+            By role. On a GPU the training images are kept in its memory if they take a quarter of what is free at most.
         """
-        return image_sets(self.manifest, self.roles, size, classes, self.cache)
+        sets = image_sets(self.manifest, self.roles, size, classes, self.cache)
+        device = self.fabric.device
+        if device.type == "cuda" and sets["train"].nbytes <= _SHARE * torch.cuda.mem_get_info(device)[0]:
+            sets["train"] = sets["train"].on(device)
+        return sets
 
     def require_melanomas(self) -> None:
         """Refuse images from which no detector can learn, before hours of training.

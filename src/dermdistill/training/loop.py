@@ -145,9 +145,9 @@ class _Loop:
             line = self._end_epoch()
             bars.update(epochs, advance=1, note=f"auroc {line['auroc'] or math.nan:.4f}")
             if not bars.console.is_terminal:
-                bars.console.print(self._told(line, seconds), soft_wrap=True, highlight=False)
+                bars.console.print(self._summary(line, seconds), soft_wrap=True, highlight=False)
 
-    def _told(self, line: dict[str, Any], seconds: float) -> str:
+    def _summary(self, line: dict[str, Any], seconds: float) -> str:
         """An epoch in at most 80 columns, for names of up to 20 letters."""
         name, epoch = self.run.folder.name, f"{line['epoch'] + 1}/{self.spec.epochs}"
         figures = [f"{word} {line[key]:.3f}" for key, word in _TOLD.items() if line.get(key) is not None]

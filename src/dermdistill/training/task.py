@@ -1,9 +1,9 @@
 """What a teacher's and a student's training have in common: images, views, labels, validation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from dermdistill.images.views import PLAIN, sample_views, turn_views, view_seed
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """(student logits [B, C], teacher logits [B, C] or None, labels [B]) to a scalar."""
+
+_BLOCK = 512
+"""Images copied to a device at a time."""
 
 EpochOf = Literal["image", "photograph", "lesion"]
 
@@ -49,13 +52,31 @@ class ImageSet:
     """Numbers of the lesions, int64 [N]; an image whose lesion is not known counts by its photograph."""
     size: int | None = None
     """Side S of the network's input; by default that of the cache's images."""
+    resident: Tensor | None = None
+    """The images on the device that trains, uint8 [N, 3, R, R] in the order of `ids`; see `on`."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pixels(self, which: np.ndarray) -> Tensor:
         """uint8 [B, 3, R, R] of the images at the positions `which`, at the cache's size."""
+        if self.resident is not None:
+            return self.resident[torch.from_numpy(which).to(self.resident.device)]
         return torch.from_numpy(self.cache.images[self.rows[which]])
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that all images take."""
+        return len(self) * int(np.prod(self.cache.images.shape[1:]))
+
+    def on(self, device: torch.device) -> Self:
+        """The same images, kept on a device, so that no step waits for their way there."""
+        shape = (len(self), *self.cache.images.shape[1:])
+        resident = torch.empty(shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(self), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            resident[block] = torch.from_numpy(self.cache.images[self.rows[block]]).to(device)
+        return replace(self, resident=resident)
 
     def units(self, epoch_of: EpochOf) -> np.ndarray:
         """The number of what an epoch shows once that each image belongs to, int64 [N]: 0 to units - 1."""

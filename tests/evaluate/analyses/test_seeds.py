@@ -16,7 +16,7 @@ Make = Callable[..., ModelPredictions]
 
 
 def _trained(model: ModelPredictions, name: str, **recipe: object) -> ModelPredictions:
-    return replace(model, header={**model.header, "recipe": {"name": name, "model": "toy", **recipe}})
+    return replace(model, recipe={"name": name, "model": "toy", **recipe})
 
 
 @pytest.fixture

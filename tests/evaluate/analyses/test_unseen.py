@@ -50,7 +50,7 @@ def test_the_drop_of_each_source(manifest: pd.DataFrame, make_model, tmp_path: P
 
 def test_recipes_decide_where_there_are_several(manifest: pd.DataFrame, make_model, tmp_path: Path):
     def of(model: ModelPredictions, name: str, **recipe: object) -> ModelPredictions:
-        return replace(model, header={**model.header, "recipe": {"name": name, **recipe}})
+        return replace(model, recipe={"name": name, **recipe})
 
     models = {
         "a": crossed(of(make_model(3.0), "a", lr=1)), "b": crossed(of(make_model(2.0, seed=3), "b", lr=2)),

@@ -77,7 +77,9 @@ def _compare(
         rows = table.assign(image_id=[f"{row:012d}" for row in range(len(table))])
         found = find_duplicates(rows, distance, correlation)
         a, b = (found.pairs[name].astype(int).to_numpy() for name in ("a", "b"))
-        photograph = photographs(table["image_id"]).fillna("").to_numpy(str)  # of one: told already
+        photograph = (
+            photographs(table["image_id"]).fillna("").to_numpy(str)
+        )  # pairs of one photograph are listed already
         apart = (sides.to_numpy()[a] != sides.to_numpy()[b]) & ~(
             (photograph[a] != "") & (photograph[a] == photograph[b])
         )

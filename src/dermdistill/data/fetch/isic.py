@@ -28,8 +28,8 @@ from dermdistill.data.fetch.publisher import (
     ISIC_PREFIX,
     Fetched,
     FetchError,
+    as_fetch_errors,
     explain,
-    told,
     write_failures,
 )
 from dermdistill.data.sources import SOURCES
@@ -73,7 +73,7 @@ class Archive:
         """Download a data set or a collection; see `dermdistill.data.fetch.download.fetch`."""
         from isic_cli.io.http import get_images, get_num_images
 
-        with told(self.url):
+        with as_fetch_errors(self.url):
             collections = self.resolve(name)
             numbers = ",".join(str(one["id"]) for one in collections)
             total = int(get_num_images(self.session(), "", numbers))
@@ -119,7 +119,7 @@ class Archive:
         """Refuse to begin what cannot end well."""
         from isic_cli.io.http import get_available_disk_space, get_size_images
 
-        with told(self.url):
+        with as_fetch_errors(self.url):
             needed = int(get_size_images(self.session(), "", numbers))
         needed -= sum(path.stat().st_size for path in folder.glob("ISIC_*"))
         free = get_available_disk_space(folder)
@@ -153,7 +153,7 @@ class Archive:
         """The next images of the list. If the list breaks off, that is a failure with a name, too."""
         page: list[dict] = []
         try:
-            with told(self.url):
+            with as_fetch_errors(self.url):
                 for image in islice(images, _PAGE):
                     page.append(image)
         except FetchError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from dermdistill.data.fetch.publisher import Fetched, FetchError, told
+from dermdistill.data.fetch.publisher import Fetched, FetchError, as_fetch_errors
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError
 from dermdistill.files import write_json, write_text
@@ -67,7 +67,7 @@ def _download(url: str, path: Path, md5: str) -> None:
     part = path.with_name(path.name + ".part")
     there = part.stat().st_size if part.is_file() else 0
     headers = {"Range": f"bytes={there}-"} if there else {}
-    with told(url), requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+    with as_fetch_errors(url), requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
         if answer.status_code != 416:  # else the part is already whole, or too long, which the checksum tells
             answer.raise_for_status()
             _receive(answer, part, there if answer.status_code == 206 else 0)

@@ -104,7 +104,7 @@ def explain(error: Exception) -> str:
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def as_fetch_errors(url: str) -> Iterator[None]:
     """Turn what can go wrong between here and `url` into a FetchError that says how to mend it."""
     from requests.exceptions import JSONDecodeError, RequestException
 

@@ -49,7 +49,7 @@ class ImportResult:
 
 
 def detect(folder: str | Path) -> str:
-    """The layout of a folder, told by its files, or by tables one folder below if it holds none.
+    """The layout of a folder, recognised by its files, or by tables one folder below if it holds none.
 
     Raises:
         InputError: no such folder, or none of the known layouts, or several.
@@ -113,7 +113,7 @@ def import_dataset(
         raise InputError(f"unknown layout '{layout}', expected auto, {', '.join(LAYOUTS)}")
     table = _read(here, layout)
     if table.empty:
-        raise InputError(f"{path} holds no images in the layout '{layout}'; found were {here.found.told()}")
+        raise InputError(f"{path} holds no images in the layout '{layout}'; found were {here.found.describe()}")
     table = _named(table, here)
     _require_unique(table, path)
     table = of_types(table, layout, image_types, here)
@@ -209,8 +209,8 @@ def _with_files(table: pd.DataFrame, source: Intake) -> tuple[pd.DataFrame, list
         asked = ", ".join(table["called"].head(3))
         raise InputError(
             f"{source.folder}: none of the {len(table)} images that the table names has a file (it names {asked}, …); "
-            f"found beneath {found.root}: {found.told()}. Put the images there as JPEG, PNG, BMP, TIFF or WebP, named "
-            "as in the table"
+            f"found beneath {found.root}: {found.describe()}. Put the images there as JPEG, PNG, BMP, TIFF or WebP, "
+            "named as in the table"
         )
     set_aside = [(str(name), "no image file") for name in table.loc[missing, "image_id"]]
     return table[~missing].assign(file=files[~missing]), set_aside

@@ -100,17 +100,19 @@ def _require_harmless(
         source: the data set.
     """
     listed = ", ".join(f"'{word}' ({count})" for word, count in words.most_common(20))
-    told = f"{source.folder}: diagnoses that the table does not know: {listed}"
+    problem = f"{source.folder}: diagnoses that the table does not know: {listed}"
     suspects = [word for word in words if sources.may_be_melanoma(word)]
     named = not all(word == "(empty)" or sources.is_undecided(word) for word in words)
     mend = "--melanoma-label WORD says which mean melanoma, --drop-label WORD leaves one out"
     hint = levels_hint(table, source.found.root) if "file" in table.columns else ""
     if suspects:
         raise InputError(
-            f"{told}. {', '.join(map(repr, suspects))} may be melanomas, which --drop-unknown would leave out: "
+            f"{problem}. {', '.join(map(repr, suspects))} may be melanomas, which --drop-unknown would leave out: "
             f"{mend}{hint}"
         )
     if named and not melanoma:
-        raise InputError(f"{told}. No other one is a melanoma, so that --drop-unknown would leave none: {mend}{hint}")
+        raise InputError(
+            f"{problem}. No other one is a melanoma, so that --drop-unknown would leave none: {mend}{hint}"
+        )
     if not drop:
-        raise InputError(f"{told}; drop them with --drop-unknown, or: {mend}{hint}")
+        raise InputError(f"{problem}; drop them with --drop-unknown, or: {mend}{hint}")

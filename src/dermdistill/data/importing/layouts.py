@@ -23,7 +23,7 @@ class Layout:
     columns: tuple[str, ...] = ()
     """Columns that such a table must have, where its name alone tells too little."""
     mixed: bool = False
-    """Whether images of several types stand in it, told by `image_type`; the others are all of one type."""
+    """Whether it mixes images of several types, which `image_type` names; the others are all of one type."""
     kind: str | None = None
     """What its images are, if they are not dermoscopic."""
 
@@ -53,7 +53,7 @@ LAYOUTS = (*TABLES, "npy", "dermamnist", "folders", "table")
 
 
 def detect(source: Intake, has_table: Callable[[], bool]) -> str:
-    """The layout of a folder, told by its files, or by tables one folder below if it holds none.
+    """The layout of a folder, recognised by its files, or by tables one folder below if it holds none.
 
     Args:
         source: the data set.
@@ -78,7 +78,7 @@ def detect(source: Intake, has_table: Callable[[], bool]) -> str:
     if found:
         what = f"looks like {' and '.join(found)} at once"
     else:
-        what = f"has none of the known layouts, but {source.found.told()}"
+        what = f"has none of the known layouts, but {source.found.describe()}"
     raise InputError(f"{folder} {what}; name the layout with --layout: {', '.join(LAYOUTS)}")
 
 

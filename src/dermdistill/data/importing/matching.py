@@ -27,7 +27,7 @@ from dermdistill.images.formats import IMAGE_SUFFIXES
 _ALIKE = 0.9
 """Correlation of two images at 16 pixels from which the smaller one is a thumbnail of the other."""
 _TRIED = 50
-"""From so many names a common prefix and suffix are told."""
+"""A common prefix and suffix are recognised from so many names."""
 _SIZED_FOLDER = re.compile(
     r"(^|[_\-. ])(\d{1,4}x\d{1,4}|small|tiny|resized|low_?res|downsampled)($|[_\-. ])", re.IGNORECASE
 )
@@ -259,7 +259,7 @@ def _side(path: Path) -> int | None:
     try:
         with opened(path) as image:
             return max(image.size)
-    except Exception:  # a damaged file is told where it is decoded
+    except Exception:  # a damaged file is reported where it is decoded
         return None
 
 
@@ -270,7 +270,7 @@ def _correlation(one: Path, other: Path) -> float:
         for path in (one, other):
             with opened(path) as image:
                 small.append(np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), float).ravel())
-    except Exception:  # a damaged file is told where it is decoded
+    except Exception:  # a damaged file is reported where it is decoded
         return 0.0
     if min(values.std() for values in small) < 1:
         return 0.0

@@ -66,7 +66,7 @@ class Survey:
         """Record a file that is not used."""
         self.passed_over.setdefault(reason, []).append(str(path))
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What was found, for an error that says that nothing was usable."""
         found = [f"{len(self.images)} images, e.g. {self.images[0].name}"] if self.images else []
         found += [
@@ -212,7 +212,7 @@ def is_mask(path: Path, *, coloured: bool = False) -> bool:
                 return False
             size = (min(image.width, _LOOKED_AT), min(image.height, _LOOKED_AT))
             pixels = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"), np.int16)
-    except Exception:  # a damaged file is told where it is decoded
+    except Exception:  # a damaged file is reported where it is decoded
         return False
     colours = len(np.unique(pixels.reshape(-1, 3), axis=0))
     if 1 < colours <= _FEW_COLOURS:

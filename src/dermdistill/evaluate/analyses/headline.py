@@ -1,7 +1,6 @@
 """The figures of each model: what it is, its metrics, and what its thresholds give."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -11,25 +10,13 @@ from dermdistill.evaluate.calibration import ece_if_calibrated
 from dermdistill.evaluate.comparison import Comparison, Judged
 from dermdistill.evaluate.intervals import Counted, Figure, figure
 from dermdistill.evaluate.metrics import LABELS, SEVEN_CLASS, Scored, auroc
-from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.evaluate.predictions import ModelPredictions, Provenance
 from dermdistill.evaluate.thresholds import Threshold, realised_weighted
-from dermdistill.specs import Strict
-
-_FACTS = ("stage", "model", "parameters", "macs", "image_size", "seed", "git_commit", "hardware")
 
 
-class Model(Strict):
+class Model(Provenance):
     """One model on the judged images."""
 
-    stage: str | None
-    model: str | None
-    parameters: int | None
-    macs: int | None
-    image_size: int | None
-    seed: int | None
-    git_commit: str | None
-    hardware: str | None
-    trained_on_manifest_sha256: str | None
     classes: tuple[str, ...]
     temperature: float
     temperature_fitted_on: str
@@ -58,10 +45,8 @@ def headline(comparison: Comparison, drawn: dict[str, dict[str, Drawn]]) -> dict
 def _model(comparison: Comparison, name: str, groups: dict[str, Counted]) -> Model:
     model, judged, figures = comparison.models[name], comparison.judged[name], comparison.figures[name]
     chosen, scored = judged.chosen, judged.scored
-    facts: dict[str, Any] = {key: model.header.get(key) for key in _FACTS}
     return Model(
-        **facts,
-        trained_on_manifest_sha256=model.header.get("inputs", {}).get("manifest"),
+        **model.provenance.model_dump(),
         classes=model.classes,
         temperature=chosen.temperature,
         temperature_fitted_on=chosen.fitted_on,

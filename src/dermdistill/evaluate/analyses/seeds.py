@@ -28,7 +28,7 @@ class Seeds(Strict):
     """Models that differ in their seed alone."""
 
     members: list[str]
-    seeds: list[int]
+    seeds: list[int | None]
     against: list[str]
     """The baseline, and what differs from it in the seed alone."""
     metrics: dict[str, OverSeeds]
@@ -36,10 +36,10 @@ class Seeds(Strict):
 
 def recipe_of(model: ModelPredictions) -> str | None:
     """What a model was trained by, without its name and seed; None for a bare table."""
-    if "recipe" not in model.header:
+    if not model.recipe:
         return None
-    stage = model.header["stage"]
-    recipe = {key: value for key, value in complete(stage, model.header["recipe"]).items() if key != "name"}
+    stage = model.provenance.stage or ""
+    recipe = {key: value for key, value in complete(stage, model.recipe).items() if key != "name"}
     return json.dumps([stage, recipe], sort_keys=True)
 
 
@@ -50,7 +50,7 @@ def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
         recipe = recipe_of(model)
         if recipe is not None:
             found.setdefault(recipe, []).append(name)
-    seeds = {name: model.header.get("seed") for name, model in models.items()}
+    seeds = {name: model.provenance.seed for name, model in models.items()}
     return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
 
 
@@ -75,6 +75,6 @@ def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: 
                 sd=float(values[:, 0].std(ddof=1)) if np.isfinite(values[:, 0]).all() else None,
                 difference=None if names == against else difference(values.mean(0), other),
             )
-        seeds = [models[name].header["seed"] for name in names]
+        seeds = [models[name].provenance.seed for name in names]
         sections[names[0]] = Seeds(members=names, seeds=seeds, against=against, metrics=metrics)
     return sections

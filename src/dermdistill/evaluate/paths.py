@@ -1,0 +1,45 @@
+"""Judge models whose predictions lie in files: `dermdistill.evaluate`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.document import Report
+
+
+def evaluate(
+    manifest: str | Path,
+    models: Mapping[str, str | Path],
+    out: str | Path,
+    *,
+    baseline: str | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    role: str = "test",
+) -> "Report":
+    """Judge models side by side on the same images, and write report.json, report.html and table.md.
+
+    Args:
+        manifest: path of the manifest.
+        models: for each name a finished run's folder, or a table of predictions.
+        out: the report's folder.
+        baseline: the model that the others are compared with, by default the first.
+        replicates: bootstrap replicates, at least 100.
+        seed: of the bootstrap.
+        role: `test` or `validation`, the rows that are judged.
+
+    Returns:
+        The contents of report.json, typed.
+
+    Raises:
+        InputError: predictions do not fit the manifest or each other.
+    """
+    from dermdistill.data.manifest import read_manifest
+    from dermdistill.evaluate.predictions import read_model
+    from dermdistill.evaluate.report import evaluate as judge
+
+    predictions = {name: read_model(Path(path)) for name, path in models.items()}
+    return judge(
+        read_manifest(manifest), predictions, out, baseline=baseline, replicates=replicates, seed=seed, role=role
+    )
