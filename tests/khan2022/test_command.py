@@ -34,6 +34,8 @@ def test_smoke_runs_rows_by_name_and_the_second_time_trains_nothing(tmp_path):
     before = _times(tmp_path)
     assert _call(*arguments).exit_code == 0
     assert _times(tmp_path) == before
+    listed = _call(*arguments, "--list").output
+    assert [line.split()[-2:-1] for line in listed.splitlines() if "mobilenet-alone" in line] == [["1"]], listed
 
 
 def test_the_rows_can_be_listed_without_running_them(tmp_path):
