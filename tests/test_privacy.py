@@ -21,8 +21,8 @@ time.sleep(float(sys.argv[2]))
 """
 TRAINED = """
 import timm, lightning_fabric
-from dermdistill.networks.teachers import teacher_network
-teacher_network("tf_efficientnet_lite0", 7, weights="package", image_size=64)
+from dermdistill.networks.registry import Wanted, network
+network("teacher", "tf_efficientnet_lite0", Wanted(7, 64, weights="package"))
 from dermdistill.export.parity import onnx_runtime
 onnx_runtime().get_available_providers()
 """

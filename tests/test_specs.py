@@ -139,5 +139,5 @@ def test_headers_are_read_by_their_format(tmp_path):
 
 
 def test_the_place_is_named_without_a_file_too():
-    with pytest.raises(InputError, match=r"here does not fit:\n  teachers: Field required"):
-        parse(Recipe, {"name": "r", "data": {"synthetic": {}}, "students": [{"name": "s"}]}, "here")
+    with pytest.raises(InputError, match=r"here does not fit:\n  students: Field required"):
+        parse(Recipe, {"name": "r", "data": {"synthetic": {}}}, "here")
