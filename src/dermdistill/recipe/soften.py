@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from dermdistill.distillation.identity import Origin
 from dermdistill.errors import InputError
+from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.stage import DONE, TO_DO, State
 from dermdistill.recipe.state import Marker, mark, marker_path
 from dermdistill.recipe.work import Work
@@ -84,7 +85,7 @@ def teacher_hashes(work: Work) -> list[Any]:
 def fill_bank(work: Work, session: "Session") -> str:
     """Write every teacher's logits for every view of the training images, those that are not there yet.
 
-    Only teachers of whom the bank lacks something are loaded.
+    Only teachers of whom the bank lacks something are loaded. What a bank of another part holds of them is copied.
     """
     from dermdistill.distillation.bank import Bank
     from dermdistill.distillation.soften import write_teacher
@@ -94,6 +95,7 @@ def fill_bank(work: Work, session: "Session") -> str:
     identity, runs = _identity(work, cohort.manifest_sha256), [Run(folder) for folder in work.ensemble]
     missing = Bank.missing(work.bank, identity, teacher_hashes(work), spec.views)
     part = {"split": cohort.split, "splits": cohort.splits.sha256}
+    others = [work.of(name).bank for name in part_names(work.recipe.split) if name != work.part]
     mark(work.folder, _marker(work), part)
     for run in runs:
         if run.trained().model_sha256 in missing:
@@ -102,7 +104,7 @@ def fill_bank(work: Work, session: "Session") -> str:
             images = cohort.images(header.image_size, header.classes)["train"]
             write_teacher(
                 work.bank, identity, teacher, header.plain(), images, spec.views,
-                device=session.fabric.device, batch_size=spec.batch_size,
+                device=session.fabric.device, batch_size=spec.batch_size, others=others,
             )  # fmt: skip
     bank = open_bank(work, cohort.manifest_sha256)
     return f"soften: {bank.views} views of {len(bank.images)} images in {bank.folder}"
