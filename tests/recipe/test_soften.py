@@ -61,10 +61,14 @@ def test_the_bank_of_all_images_computes_only_what_the_tested_folds_bank_lacks(s
     session = Session(work, lightning.Fabric(accelerator="cpu", devices=1))
     fake.teach_one(fold, work.recipe.teachers[0], session)
 
+    header = Run(fold.teacher("teacher")).trained()
+    assert header.data_licences is None  # as in runs from before licences were recorded
+
     fill_bank(fold, session)
     of_fold = sum(shown)
     assert fill_bank(final, session).startswith("soften: 2 views of 60 images in ")
     assert of_fold < sum(shown) == 2 * 60
+    assert Bank.open(final.bank).teachers[0].licences == ("CC0-1.0",)  # of the manifest, which is the teacher's too
     part, whole = Bank.open(fold.bank), Bank.open(final.bank)
     rows = [whole.images.index(sha256) for sha256 in part.images]
     assert (whole.logits(1)[rows] == part.logits(1)).all()

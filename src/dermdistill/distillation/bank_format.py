@@ -91,6 +91,8 @@ class BankTeacher(Strict):
     std: Channels | None = None
     synthetic: bool = False
     """Whether the teacher learned from generated images."""
+    licences: tuple[str, ...] | None = None
+    """Of the images that it learned from; None where that is not known."""
     checksums: tuple[Sha256, ...] = ()
     """SHA-256 of each view's logits, as little-endian float16 [images, classes]."""
 
@@ -113,6 +115,7 @@ class BankTeacher(Strict):
         """
         keys = ("name", *NETWORK)
         known = {key: header[key] for key in keys if key in header}
+        known["licences"] = header.get("data_licences")
         known["synthetic"] = "synthetic" in header.get("data_sources", ())
         return parse(cls, known, f"the run header of the teacher '{header.get('name')}'")
 
