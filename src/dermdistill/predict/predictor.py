@@ -14,7 +14,7 @@ import numpy as np
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
 from dermdistill.privacy import onnx_runtime
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
@@ -62,7 +62,7 @@ class Predictor:
     Several threads may use one predictor at once. Nothing leaves the machine.
 
     Args:
-        model: a bundle, its folder, or None for the one that ships with the package.
+        model: a bundle, its folder, the name of one that ships with the package, or None for the default one.
         threshold: the name of one of the bundle's thresholds, or a probability from 0 to 1; by default the bundle's
             default.
         threads: threads of ONNX Runtime; by default all cores.
@@ -98,7 +98,9 @@ class Predictor:
     ):
         if damaged not in get_args(WhenDamaged):
             raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
-        self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
+        if not isinstance(model, Bundle):
+            model = read_bundle(default_bundle() if model is None else find_bundle(model))
+        self.bundle = model
         self.threshold = resolve_threshold(self.bundle, threshold)
         self._judges_damaged = damaged == "judge"
         self._session = _session(self.bundle, threads)
