@@ -1,8 +1,7 @@
 """A model's predictions, from a run folder or from a table."""
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -179,13 +178,12 @@ def by_seeds(models: dict[str, ModelPredictions]) -> dict[str, ModelPredictions]
     """The same models, those without a run's recipe known as seeds of one recipe where their names say so.
 
     Args:
-        models: by name; `student`, `student-1` and `student-2` are the seeds 0, 1 and 2 of `student`.
+        models: by name; beside a `student`, which is seed 0, `student-1` and `student-2` are other seeds of it.
 
     Raises:
         InputError: no two of them are, or two are the same seed.
     """
-    found = {name: re.fullmatch(r"(.+?)(?:-(\d+))?", name) for name in models}
-    named = {name: (match[1], int(match[2] or 0)) for name, match in found.items() if match}
+    named = {name: _base_and_seed(name, models) for name in models}
     count = Counter(base for base, _ in named.values())
     if len(set(named.values())) < len(models) or max(count.values()) < 2:
         raise InputError(
@@ -199,6 +197,11 @@ def by_seeds(models: dict[str, ModelPredictions]) -> dict[str, ModelPredictions]
             model = replace(model, recipe={"seeds_of": base}, provenance=provenance)
         told[name] = model
     return told
+
+
+def _base_and_seed(name: str, names: Collection[str]) -> tuple[str, int]:
+    base, _, number = name.rpartition("-")
+    return (base, int(number)) if number.isdecimal() and base in names else (name, 0)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -149,6 +149,8 @@ def test_names_of_tables_can_say_what_are_seeds_of_one_recipe(models: dict[str, 
     told = by_seeds({**tables, "run": models["s1"]})
     assert of_one_recipe(told) == [["student", "student-1", "student-12"]]
     assert [told[name].provenance.seed for name in ("student", "student-1", "student-12")] == [0, 1, 12]
+    sizes = {name: make_model() for name in ("net-112", "net-112-1", "net-128")}
+    assert of_one_recipe(by_seeds(sizes)) == [["net-112", "net-112-1"]]  # 112 and 128 are no seeds
     assert told["alone"] is tables["alone"]
     assert told["run"] is models["s1"]
 
