@@ -104,7 +104,7 @@ def test_rows_are_trained_on_one_manifest_and_what_is_done_is_skipped(tmp_path):
     train = {"epochs": 1, "batch_size": 8}
     recipe = Recipe(
         name="views",
-        data=DataSpec(synthetic={"images": 40, "size": 48}),
+        data=DataSpec(synthetic={"images": 60, "size": 48}),
         split=SplitSpec(scheme="collections"),
         students=[
             _student("seed-0", seed=0, image_size=32, train=train),

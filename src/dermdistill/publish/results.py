@@ -135,11 +135,11 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def ship(work: Work, name: str, root: Path) -> None:
-    """Make a student's bundle the one that `dermdistill predict` uses by default."""
+    """Make a bundle the one that `dermdistill predict` uses by default."""
     weights = root / "src" / "dermdistill" / "weights"
     shutil.rmtree(weights / name, ignore_errors=True)
     shutil.copytree(work.bundle(name), weights / name)
-    shutil.copyfile(Run(work.shipped.student(name)).weights(), weights / name / "model.safetensors")
+    shutil.copyfile(Run(work.shipped.run(name)).weights(), weights / name / "model.safetensors")
     amend_card(weights / name, root / EXTERNAL)
     write_text(weights / "DEFAULT", name + "\n")
 
