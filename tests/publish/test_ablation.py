@@ -101,11 +101,17 @@ def test_the_table_is_written_as_markdown_and_json(work, tmp_path):
 def test_rows_are_trained_on_one_manifest_and_what_is_done_is_skipped(tmp_path):
     from dermdistill.recipe.work import Work
 
+    from dermdistill.data.synthetic.generate import generate
+
+    manifest = generate(tmp_path / "images", n=60, size=48)
+    lesions = sorted(manifest["lesion_id"].unique())
+    manifest["collection"] = [COLLECTIONS[lesions.index(lesion) % 2] for lesion in manifest["lesion_id"]]
+    write_manifest(manifest, tmp_path / "manifest.parquet")
     train = {"epochs": 1, "batch_size": 8}
     recipe = Recipe(
         name="views",
-        data=DataSpec(synthetic={"images": 60, "size": 48}),
-        split=SplitSpec(scheme="collections"),
+        data=DataSpec(manifest=str(tmp_path / "manifest.parquet")),
+        split=SplitSpec(scheme="collections", tested=COLLECTIONS[:1]),
         students=[
             _student("seed-0", seed=0, image_size=32, train=train),
             _student("seed-1", seed=1, image_size=32, train=train),
