@@ -99,9 +99,8 @@ def test_the_table_is_written_as_markdown_and_json(work, tmp_path):
 
 
 def test_rows_are_trained_on_one_manifest_and_what_is_done_is_skipped(tmp_path):
-    from dermdistill.recipe.work import Work
-
     from dermdistill.data.synthetic.generate import generate
+    from dermdistill.recipe.work import Work
 
     manifest = generate(tmp_path / "images", n=60, size=48)
     lesions = sorted(manifest["lesion_id"].unique())
