@@ -29,6 +29,7 @@ from dermdistill.images.formats import (
     is_installed,
     recognise,
 )
+from dermdistill.images.scaled import decode_scaled
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
 
 # Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
@@ -78,22 +79,30 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
 
 
 @contextlib.contextmanager
-def open_rgb(source: Source, *, damaged: Damaged = "refuse") -> Iterator[Image.Image]:
+def open_rgb(source: Source, *, damaged: Damaged = "refuse", at_least: int | None = None) -> Iterator[Image.Image]:
     """As `load_rgb`, for a block at whose end the image is closed.
 
     Until then it counts into the memory that all decoders share. Where several threads decode, each should
     open an image this way and make it small within the block.
+
+    Args:
+        source: a path, the file's bytes, or an open binary file.
+        damaged: what is done with an image that decodes with warnings.
+        at_least: the least width and height in pixels that are needed: a larger JPEG may be decoded at a fraction of
+            its size, in a fraction of the time. By default all pixels are.
     """
     name, opened = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        image = _decode(name, stream, damaged, memory)
+        image = _decode(name, stream, damaged, memory, at_least)
         try:
             yield image
         finally:
             image.close()  # before another thread gets the memory
 
 
-def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack) -> Image.Image:
+def _decode(
+    name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack, at_least: int | None = None
+) -> Image.Image:
     kind = _format(name, stream)
     try:
         with warnings.catch_warnings():
@@ -102,6 +111,8 @@ def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.Ex
             if kind is TIFF:
                 seek_main_page(image)
             _check_size(name, image)
+            if kind is JPEG and at_least and (small := _scaled(stream, image, at_least, memory)):
+                return small
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
             damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
             if kind is TIFF and is_planar_16(image):
@@ -121,6 +132,19 @@ def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.Ex
     if damage is not None and damaged == "refuse":
         raise ImageError("damaged", name, f"damaged image ({damage}); get the file anew")
     return rgb
+
+
+def _scaled(stream: BinaryIO, image: Image.Image, side: int, memory: contextlib.ExitStack) -> Image.Image | None:
+    """A JPEG at a fraction of its size and upright, where that is possible and spares work."""
+    with contextlib.ExitStack() as own:
+        if image.info.get("progressive"):  # the coefficients of the whole image, whatever the fraction
+            own.enter_context(_MEMORY.of(6 * image.width * image.height))
+        small = decode_scaled(_whole(stream), image, side)
+        if small is None:
+            return None
+        ImageOps.exif_transpose(small, in_place=True)
+        memory.push(own.pop_all())
+    return small
 
 
 def _open(source: Source) -> tuple[str, BinaryIO]:
