@@ -52,7 +52,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEG files at their full size: slower.")] = False,
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
@@ -69,7 +72,7 @@ def predict(
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
-    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
+    predictor = Predictor(model, threshold=threshold, threads=threads, exact=exact, damaged=damaged.value)
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)
