@@ -45,11 +45,10 @@ def test_an_error_comes_where_the_result_would(threads):
             raise ValueError("the sixth")
         return index
 
-    found = []
+    results = ahead(work, range(20), threads)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="the sixth"):
-        for result in ahead(work, range(20), threads):
-            found.append(result)
-    assert found == [0, 1, 2, 3, 4]
+        next(results)
 
 
 def test_a_caller_who_stops_early_leaves_no_work_behind():
