@@ -100,6 +100,7 @@ def test_many_requests_at_once_get_the_predictors_numbers(predictor, photo):
 
     async def ask():
         pipeline = Pipeline(predictor, Settings(batch_size=8, limits=limits), sizes.append)
+        pipeline.start()
         asked = [pipeline.judge([Upload("a", one), Upload("b", b"no image"), Upload("c", one)]) for one in images]
         try:
             return await asyncio.gather(*asked)
@@ -123,6 +124,7 @@ def test_a_full_queue_and_a_slow_model_are_told(predictor, photo, monkeypatch):
 
     async def ask():
         pipeline = Pipeline(predictor, Settings(limits=limits), lambda size: None)
+        pipeline.start()
         upload = Upload("a", photo())
         slow = asyncio.create_task(pipeline.judge([upload, upload]))
         await asyncio.to_thread(judge.began.wait, 20)

@@ -85,6 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     size = service.predictor.bundle.spec.input.size
     await anyio.to_thread.run_sync(service.predictor.probabilities, np.zeros((1, size, size, 3), np.uint8))
+    service.pipeline.start()
     service.status = "ready"
     try:
         yield

@@ -88,7 +88,7 @@ class Batcher:
 
 
 class Pipeline:
-    """From uploads to results; lives in the event loop's thread.
+    """From uploads to results; lives in the event loop's thread, and between `start` and `close`.
 
     Args:
         predictor: the model.
@@ -96,18 +96,27 @@ class Pipeline:
         watch: is told the number of images of each batch.
     """
 
+    pool: ThreadPoolExecutor
+    """The threads that decode."""
+
     def __init__(self, predictor: Predictor, settings: Settings, watch: Callable[[int], object]):
-        self._predictor, self._limits = predictor, settings.limits
-        self._batcher = Batcher(lambda images: list(predictor.judge(images)), settings.batch_size, watch)
-        self.pool = ThreadPoolExecutor(settings.decoders, thread_name_prefix="dermdistill-decode")
-        """The threads that decode."""
+        self._predictor, self._settings, self._watch = predictor, settings, watch
+        self._limits = settings.limits
+        self._batcher: Batcher | None = None
         self.images = 0
         """So many images are decoded, wait, or are judged now."""
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.pool = ThreadPoolExecutor(self._settings.decoders, thread_name_prefix="dermdistill-decode")
+        self._batcher = Batcher(
+            lambda images: list(self._predictor.judge(images)), self._settings.batch_size, self._watch
+        )
 
     @property
     def is_ready(self) -> bool:
         """Whether images are taken."""
-        return self._batcher.is_alive
+        return self._batcher is not None and self._batcher.is_alive
 
     async def judge(self, uploads: Sequence[Upload]) -> list[Result]:
         """The results of a request's images, in order.
@@ -133,6 +142,8 @@ class Pipeline:
         image = await asyncio.get_running_loop().run_in_executor(self.pool, self._load, upload)
         if image.pixels is None:
             return Result(image.name, image.status, None, None, "", image.message)
+        if self._batcher is None:
+            raise RuntimeError("the pipeline is not started")
         return await asyncio.wrap_future(self._batcher.submit(image))
 
     def _load(self, upload: Upload) -> Loaded:
@@ -142,5 +153,6 @@ class Pipeline:
 
     def close(self) -> None:
         """Judge what waits, then end the threads."""
-        self.pool.shutdown()
-        self._batcher.close()
+        if self._batcher is not None:
+            self.pool.shutdown()
+            self._batcher.close()
