@@ -55,7 +55,7 @@ def listening(predictor, tmp_path):
 
     @contextmanager
     def start(limits=None, **settings):
-        chosen = Settings(port=0, page=tmp_path / "no-page", limits=Limits(**(limits or {})), **settings)
+        chosen = Settings(**{"port": 0, "page": tmp_path / "no-page", "limits": Limits(**(limits or {})), **settings})
         with server.listen(chosen) as at:
             running = server.make_server(create_app(predictor, chosen), chosen)
             thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})

@@ -120,7 +120,7 @@ def test_many_requests_at_once_get_the_predictors_numbers(predictor, photo):
 def test_a_full_queue_and_a_slow_model_are_told(predictor, photo, monkeypatch):
     judge = Judge()
     monkeypatch.setattr(predictor, "judge", judge)
-    limits = Limits(queue=2, answer_seconds=0.5)
+    limits = Limits(queue=2, images=2, answer_seconds=0.5)
 
     async def ask():
         pipeline = Pipeline(predictor, Settings(limits=limits), lambda size: None)
@@ -141,5 +141,5 @@ def test_a_full_queue_and_a_slow_model_are_told(predictor, photo, monkeypatch):
     full, late = asyncio.run(ask())
     assert full.problem.status == late.problem.status == 503
     assert full.headers["Retry-After"] == "1"
-    assert full.problem.detail == "1 images while 2 others wait"
+    assert full.problem.detail == "1 images while 2 others are in work"
     assert "not judged within 0.5 s" in late.problem.detail

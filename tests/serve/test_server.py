@@ -1,5 +1,6 @@
 """A real server on a socket of this machine: slow clients, too many of them, and its end."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from dermdistill.errors import InputError
 from dermdistill.serve import server
-from dermdistill.serve.settings import Settings
+from dermdistill.serve.settings import Limits, Settings
 
 
 def _connect(port):
@@ -94,6 +95,26 @@ def test_a_request_in_progress_is_not_ended_by_the_time_for_headers(listening, p
         assert _until_closed(slow).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_client_that_does_not_take_its_answer_is_cut_off(listening, tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "large.wasm").write_bytes(bytes(30_000_000))
+    with listening({"read_seconds": 0.5}, page=tmp_path / "page") as port:
+        with _connect(port) as slow, contextlib.suppress(ConnectionError):
+            slow.sendall(b"GET /large.wasm HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(2)
+            assert len(_until_closed(slow)) < 30_000_000
+        with _connect(port) as quick:
+            quick.sendall(b"GET /large.wasm HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert len(_until_closed(quick)) > 30_000_000
+
+
+def test_limits_that_would_refuse_everything_are_told():
+    with pytest.raises(ValueError, match="the queue of 3 images takes no request of 4"):
+        Limits(queue=3, images=4)
+    with pytest.raises(ValueError, match="takes no body of 1,001"):
+        Limits(memory_bytes=1000, body_bytes=1001)
+
+
 def test_a_large_body_is_refused_before_it_is_read(listening):
     with listening({"body_bytes": 1000}) as port, _connect(port) as client:
         client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -119,7 +140,7 @@ def test_more_requests_or_bytes_than_allowed_are_told_when_to_come_again(listeni
         assert _get(port, "/readyz") == 200
         first.close()
         _wait(lambda: _post(port, photo())[0] == 200)
-    with listening({"memory_bytes": 10_000}) as port, _connect(port) as first:
+    with listening({"memory_bytes": 10_000, "body_bytes": 10_000}) as port, _connect(port) as first:
         first.sendall(head + b"x" * 8900)
         _wait(lambda: _post(port, photo(0, (400, 300)))[0] == 503)
         first.close()

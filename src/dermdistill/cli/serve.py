@@ -64,8 +64,9 @@ def serve(
     from dermdistill.serve.app import create_app
     from dermdistill.serve.settings import Limits, Settings
 
+    body_bytes = round(max_megabytes * 1e6)
     limits = Limits(
-        images=max_images, body_bytes=round(max_megabytes * 1e6), pixels=round(max_megapixels * 1e6),
+        images=max_images, body_bytes=body_bytes, memory_bytes=10 * body_bytes, pixels=round(max_megapixels * 1e6),
         requests=max_requests, queue=max(max_queue, max_images), read_seconds=read_timeout,
         answer_seconds=answer_timeout, shutdown_seconds=shutdown_timeout,
     )  # fmt: skip

@@ -87,8 +87,14 @@ class Batcher:
                     return wanted
 
 
+@dataclass(frozen=True)
+class _Threads:
+    decoders: ThreadPoolExecutor
+    batcher: Batcher
+
+
 class Pipeline:
-    """From uploads to results; lives in the event loop's thread, and between `start` and `close`.
+    """From uploads to results; lives in the event loop's thread, and works between `start` and `close`.
 
     Args:
         predictor: the model.
@@ -96,27 +102,28 @@ class Pipeline:
         watch: is told the number of images of each batch.
     """
 
-    pool: ThreadPoolExecutor
-    """The threads that decode."""
-
     def __init__(self, predictor: Predictor, settings: Settings, watch: Callable[[int], object]):
         self._predictor, self._settings, self._watch = predictor, settings, watch
-        self._limits = settings.limits
-        self._batcher: Batcher | None = None
+        self._threads: _Threads | None = None
         self.images = 0
         """So many images are decoded, wait, or are judged now."""
 
     def start(self) -> None:
         """Start the threads."""
-        self.pool = ThreadPoolExecutor(self._settings.decoders, thread_name_prefix="dermdistill-decode")
-        self._batcher = Batcher(
-            lambda images: list(self._predictor.judge(images)), self._settings.batch_size, self._watch
-        )
+        decoders = ThreadPoolExecutor(self._settings.decoders, thread_name_prefix="dermdistill-decode")
+        batcher = Batcher(lambda images: list(self._predictor.judge(images)), self._settings.batch_size, self._watch)
+        self._threads = _Threads(decoders, batcher)
+
+    def close(self) -> None:
+        """Judge what waits, then end the threads."""
+        if self._threads is not None:
+            self._threads.decoders.shutdown()
+            self._threads.batcher.close()
 
     @property
     def is_ready(self) -> bool:
         """Whether images are taken."""
-        return self._batcher is not None and self._batcher.is_alive
+        return self._threads is not None and self._threads.batcher.is_alive
 
     async def judge(self, uploads: Sequence[Upload]) -> list[Result]:
         """The results of a request's images, in order.
@@ -124,35 +131,29 @@ class Pipeline:
         Raises:
             Refused: the queue is full, or the answer takes too long.
             IntegrityError: the model's graph fails.
+            RuntimeError: before `start`, or after `close`.
         """
-        if self.images + len(uploads) > self._limits.queue:
-            raise overloaded(f"{len(uploads)} images while {self.images} others wait")
-        self.images += len(uploads)
+        if self._threads is None:
+            raise RuntimeError("the pipeline is not started")
+        limits, count = self._settings.limits, len(uploads)
+        if self.images + count > limits.queue:
+            raise overloaded(f"{count} images while {self.images} others are in work")
+        self.images += count
         try:
-            async with asyncio.timeout(self._limits.answer_seconds):
-                return list(await asyncio.gather(*(self._judge_one(upload) for upload in uploads)))
+            async with asyncio.timeout(limits.answer_seconds):
+                return list(await asyncio.gather(*(self._judge_one(upload, self._threads) for upload in uploads)))
         except TimeoutError:
-            raise overloaded(
-                f"{len(uploads)} images that were not judged within {self._limits.answer_seconds:g} s"
-            ) from None
+            raise overloaded(f"{count} images that were not judged within {limits.answer_seconds:g} s") from None
         finally:
-            self.images -= len(uploads)
+            self.images -= count
 
-    async def _judge_one(self, upload: Upload) -> Result:
-        image = await asyncio.get_running_loop().run_in_executor(self.pool, self._load, upload)
+    async def _judge_one(self, upload: Upload, threads: _Threads) -> Result:
+        image = await asyncio.get_running_loop().run_in_executor(threads.decoders, self._load, upload)
         if image.pixels is None:
             return Result(image.name, image.status, None, None, "", image.message)
-        if self._batcher is None:
-            raise RuntimeError("the pipeline is not started")
-        return await asyncio.wrap_future(self._batcher.submit(image))
+        return await asyncio.wrap_future(threads.batcher.submit(image))
 
     def _load(self, upload: Upload) -> Loaded:
         file = io.BytesIO(upload.content)
         file.name = upload.name or "image"  # what messages call it
-        return self._predictor.load(file, max_pixels=self._limits.pixels)
-
-    def close(self) -> None:
-        """Judge what waits, then end the threads."""
-        if self._batcher is not None:
-            self.pool.shutdown()
-            self._batcher.close()
+        return self._predictor.load(file, max_pixels=self._settings.limits.pixels)

@@ -63,11 +63,13 @@ def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:
     """HTTP/1.1 as uvicorn speaks it; a connection without a request in progress ends after a time.
 
-    That also ends a client that sends its request's headers byte by byte, or goes on with a body that was refused.
+    That also ends a client that sends its request's headers byte by byte, or goes on with a body that was refused. One
+    that does not take its answer is cut off as well.
     """
 
     class Timed(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+        _stalled: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -83,7 +85,21 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()
+            self._flows()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(limits.read_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._flows()
+            super().resume_writing()
+
+        def _flows(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
 
         def _watch(self) -> None:
             """Let the timer run exactly while no request is in progress."""

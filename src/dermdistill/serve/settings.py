@@ -2,8 +2,9 @@
 
 import ipaddress
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dermdistill.images.decode import MAX_PIXELS
 from dermdistill.specs import Strict
@@ -34,6 +35,14 @@ class Limits(Strict):
     """The time that a stopping service gives to the requests it has accepted."""
     connections: int = Field(512, gt=0)
     """So many connections are open at once."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.queue < self.images:
+            raise ValueError(f"the queue of {self.queue} images takes no request of {self.images}; make it longer")
+        if self.memory_bytes < self.body_bytes:
+            raise ValueError(f"memory for {self.memory_bytes:,} bytes takes no body of {self.body_bytes:,}; allow more")
+        return self
 
 
 class Settings(Strict):

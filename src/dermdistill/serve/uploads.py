@@ -5,7 +5,6 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncGenerator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -38,13 +37,12 @@ class Asked:
     threshold: str | float | None
 
 
-async def read_request(request: Request, body: Body, pool: Executor) -> Asked:
+async def read_request(request: Request, body: Body) -> Asked:
     """Read what a request asks for.
 
     Args:
         request: its body is not read yet.
         body: the body's place among all.
-        pool: threads that decode JSON.
 
     Raises:
         Refused: the body is of another kind, malformed, too large, too slow, or holds no or too many images.
@@ -61,20 +59,21 @@ async def read_request(request: Request, body: Body, pool: Executor) -> Asked:
             remedy="send the request without Content-Encoding; image files are compressed already",
         )
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    async with body.in_time():
-        if kind == MULTIPART:
+    if kind == MULTIPART:
+        async with body.in_time():
             asked = await _read_form(request.headers, body.stream(request), most)
-        elif kind == JSON:
+    elif kind == JSON:
+        async with body.in_time():
             content = b"".join([chunk async for chunk in body.stream(request)])
-            asked = await asyncio.get_running_loop().run_in_executor(pool, _read_json, content)
-        else:
-            raise Refused(
-                415,
-                "content-type",
-                came=f"the type {kind[:80] or 'none'}",
-                expected=f"{MULTIPART} or {JSON}",
-                remedy="send the images as a form (curl -F images=@photo.jpg) or in base64 within JSON",
-            )
+        asked = await asyncio.to_thread(_read_json, content)
+    else:
+        raise Refused(
+            415,
+            "content-type",
+            came=f"the type {kind[:80] or 'none'}",
+            expected=f"{MULTIPART} or {JSON}",
+            remedy="send the images as a form (curl -F images=@photo.jpg) or in base64 within JSON",
+        )
     if len(asked.images) > most:
         raise _too_many(len(asked.images), most)
     return asked

@@ -31,7 +31,7 @@ async def predict(request: Request, service: Shared) -> PredictOut:
     """
     about = request.state.about
     with service.admission.one() as body:
-        asked = await read_request(request, body, service.pipeline.pool)
+        asked = await read_request(request, body)
         about.update(images=len(asked.images), bytes=body.taken)
         threshold = _threshold(service, asked)
         results = await service.pipeline.judge(asked.images)
