@@ -29,12 +29,14 @@ class Limits(Strict):
     """The time for a request's body; a slower client gets 408."""
     head_seconds: float = Field(10, gt=0)
     """The time for a request's line and headers; a slower client is cut off."""
+    write_seconds: float = Field(120, gt=0)
+    """A client that takes nothing of its answer for so long is cut off."""
     answer_seconds: float = Field(30, gt=0)
     """The time from a whole body to its answer; what takes longer gets 503."""
     shutdown_seconds: int = Field(30, gt=0)
     """The time that a stopping service gives to the requests it has accepted."""
     connections: int = Field(512, gt=0)
-    """So many connections are open at once."""
+    """While so many connections are open, further requests get 503."""
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
