@@ -37,27 +37,27 @@ def photo():
 
 
 @pytest.fixture
-def serving(predictor, tmp_path):
-    """serving(limits, **settings): a client of a service without a page."""
+def serving(predictor):
+    """serving(limits, page=…, model=…, **settings): a client of a service."""
 
     @contextmanager
-    def start(limits=None, model=None, **settings):
-        chosen = Settings(**{"page": tmp_path / "no-page", "limits": Limits(**(limits or {})), **settings})
-        with TestClient(create_app(model or predictor, chosen), raise_server_exceptions=False) as client:
+    def start(limits=None, page=None, model=None, **settings):
+        chosen = Settings(limits=Limits(**(limits or {})), **settings)
+        with TestClient(create_app(model or predictor, chosen, page), raise_server_exceptions=False) as client:
             yield client
 
     return start
 
 
 @pytest.fixture
-def listening(predictor, tmp_path):
-    """listening(limits, **settings): the port of a service on a socket of this machine."""
+def listening(predictor):
+    """listening(limits, page=…, **settings): the port of a service on a socket of this machine."""
 
     @contextmanager
-    def start(limits=None, **settings):
-        chosen = Settings(**{"port": 0, "page": tmp_path / "no-page", "limits": Limits(**(limits or {})), **settings})
+    def start(limits=None, page=None, **settings):
+        chosen = Settings(port=0, limits=Limits(**(limits or {})), **settings)
         with server.listen(chosen) as at:
-            running = server.make_server(create_app(predictor, chosen), chosen)
+            running = server.make_server(create_app(predictor, chosen, page), chosen)
             thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})
             thread.start()
             try:

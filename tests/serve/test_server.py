@@ -18,6 +18,7 @@ import pytest
 from dermdistill.errors import InputError
 from dermdistill.serve import server
 from dermdistill.serve.settings import Limits, Settings
+from dermdistill.serve.static import Page
 
 
 def _connect(port):
@@ -95,10 +96,8 @@ def test_a_request_in_progress_is_not_ended_by_the_time_for_headers(listening, p
         assert _until_closed(slow).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_does_not_take_its_answer_is_cut_off(listening, tmp_path):
-    (tmp_path / "page").mkdir()
-    (tmp_path / "page" / "large.wasm").write_bytes(bytes(30_000_000))
-    with listening({"write_seconds": 1}, page=tmp_path / "page") as port:
+def test_a_client_that_does_not_take_its_answer_is_cut_off(listening):
+    with listening({"write_seconds": 1}, Page({"large.wasm": bytes(30_000_000)})) as port:
         with _connect(port) as slow, contextlib.suppress(ConnectionError):
             slow.sendall(b"GET /large.wasm HTTP/1.1\r\nHost: x\r\n\r\n")
             time.sleep(2.5)

@@ -63,6 +63,7 @@ def serve(
     from dermdistill.serve import server
     from dermdistill.serve.app import create_app
     from dermdistill.serve.settings import Limits, Settings
+    from dermdistill.serve.static import Page, shipped_files
 
     body_bytes = round(max_megabytes * 1e6)
     limits = Limits(
@@ -74,7 +75,8 @@ def serve(
         host=host, port=port, batch_size=batch_size, decoders=decoders, keys=keys, cors=tuple(cors or ()), limits=limits
     )
     predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
-    service = create_app(predictor, settings)
+    files = shipped_files()
+    service = create_app(predictor, settings, Page(files) if files else None)
     with server.listen(settings) as listening:
         _greet(predictor, settings, server.address(listening))
         if open:

@@ -18,18 +18,19 @@ from dermdistill.serve.keys import read_keys
 from dermdistill.serve.limits import Admission
 from dermdistill.serve.metrics import Metrics
 from dermdistill.serve.middleware import REQUEST_ID, Observed
-from dermdistill.serve.page import Page
 from dermdistill.serve.service import Service
 from dermdistill.serve.settings import Settings
+from dermdistill.serve.static import Page
 from dermdistill.version import __version__
 
 
-def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
+def create_app(predictor: Predictor, settings: Settings, page: Page | None = None) -> FastAPI:
     """The service of a model as an ASGI app, whose lifespan starts and ends its threads.
 
     Args:
         predictor: the model, with the threshold that holds where a request names none.
-        settings: limits, keys, origins and page.
+        settings: limits, keys and origins.
+        page: what stands under `/`; without one, the addresses of the interface.
 
     Raises:
         InputError: the file of keys does not fit.
@@ -50,8 +51,8 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     openapi.install(app)
     app.include_router(v1.router)
     app.include_router(probes.router)
-    if settings.page.is_dir():
-        app.mount("/", Page(settings.page), name="page")
+    if page is not None:
+        app.mount("/", page, name="page")
     else:
         app.include_router(probes.pointer)
     return app

@@ -61,8 +61,6 @@ class Settings(Strict):
     """A file of hashed keys; without one everybody is answered."""
     cors: tuple[str, ...] = ()
     """Origins whose pages may call the service from a browser."""
-    page: Path = Path(__file__).parent / "page"
-    """The folder of the page under `/`, served if it is there."""
     limits: Limits = Limits()
 
     @property
