@@ -1,0 +1,1 @@
+"""The HTTP service: one model behind `dermdistill serve`. Needs the extra `serve`."""
