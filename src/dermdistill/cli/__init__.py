@@ -66,9 +66,9 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, recipes, reproduce, train
+    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, page, recipes, reproduce, train
 
-    for module in (demo, train, evaluate, deploy, artifacts):
+    for module in (demo, train, evaluate, deploy, page, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
