@@ -1,4 +1,4 @@
-"""`dermdistill export` and `dermdistill predict`."""
+"""`dermdistill export`, `dermdistill verify` and `dermdistill predict`."""
 
 import contextlib
 import io
@@ -42,6 +42,25 @@ def export(
 
     folder = export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
     typer.echo(f"verified bundle in {folder}")
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+) -> None:
+    """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
+
+    Exit code 0: all fits; 2: something differs, and what.
+    """
+    from dermdistill.predict.bundle import default_bundle, read_bundle
+    from dermdistill.predict.vectors import verify as run_vectors
+
+    folder = bundle or default_bundle()
+    read = read_bundle(folder)
+    typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
+    for one in run_vectors(read):
+        typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
+    typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
 
 
 @app.command()

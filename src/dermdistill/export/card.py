@@ -10,7 +10,7 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import interval
-from dermdistill.predict.bundle import BundleHeader
+from dermdistill.predict.header import BundleHeader
 from dermdistill.run import TrainedHeader
 
 

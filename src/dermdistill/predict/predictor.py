@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast, get_args
+from typing import Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
-from dermdistill.privacy import onnx_runtime
+from dermdistill.predict.runtime import OnnxRuntime, as_batch
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
@@ -101,8 +101,8 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
         self.threshold = resolve_threshold(self.bundle, threshold)
         self._judges_damaged = damaged == "judge"
-        self._session = _session(self.bundle, threads)
-        _check_agreement(self.bundle, self._session)
+        self._runtime = OnnxRuntime(self.bundle.graph, threads)
+        _check_agreement(self.bundle, self._runtime)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -125,11 +125,7 @@ class Predictor:
         size = self.bundle.spec.input.size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise InputError(f"expected uint8 [N, {size}, {size}, 3], got {images.dtype} {images.shape}")
-        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-        try:
-            found = np.asarray(self._session.run(["probabilities"], {"image": batch})[0])
-        except Exception as error:  # ONNX Runtime raises its own exception classes
-            raise IntegrityError(f"{self.bundle.graph} fails when it is run; export it again: {error}") from None
+        (found,) = self._runtime.run(["probabilities"], as_batch(images))
         if found.shape != (len(images), len(self.classes)):
             expected = (len(images), len(self.classes))
             raise IntegrityError(f"{self.bundle.graph} gave probabilities of shape {found.shape}, expected {expected}")
@@ -223,29 +219,16 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     return value
 
 
-def _session(bundle: Bundle, threads: int | None) -> Any:
-    onnxruntime = onnx_runtime()
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(str(bundle.graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises its own exception classes
-        raise IntegrityError(f"{bundle.graph} is not a graph that ONNX Runtime can load: {error}") from None
-
-
-def _check_agreement(bundle: Bundle, session: Any) -> None:
+def _check_agreement(bundle: Bundle, runtime: OnnxRuntime) -> None:
     """Raise IntegrityError if bundle.json was edited so that it no longer fits the graph."""
-    inputs, outputs = ({part.name for part in parts} for parts in (session.get_inputs(), session.get_outputs()))
-    if "image" not in inputs or "probabilities" not in outputs:
+    if "image" not in runtime.inputs or "probabilities" not in runtime.outputs:
         raise IntegrityError(
-            f"{bundle.graph} takes {sorted(inputs)} and gives {sorted(outputs)}, expected 'image' and 'probabilities'"
+            f"{bundle.graph} takes {sorted(runtime.inputs)} and gives {sorted(runtime.outputs)}, expected 'image' and "
+            "'probabilities'"
         )
-    graph, spec = session.get_modelmeta().custom_metadata_map, bundle.spec.model_dump(mode="json")
+    spec = bundle.spec.model_dump(mode="json")
     for key in _AGREED:
-        found = graph.get(f"dermdistill.{key}")
+        found = runtime.metadata.get(f"dermdistill.{key}")
         expected = spec[key] if isinstance(spec[key], str) else json.dumps(spec[key])
         if found is not None and found != expected:
             raise IntegrityError(f"{bundle.folder / 'bundle.json'} was changed: its graph has another '{key}'")

@@ -19,10 +19,9 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import Report, load_report
 from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import sha256_file, write_text
-from dermdistill.predict.bundle import BundleHeader
+from dermdistill.predict.header import read_header
 from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
 from dermdistill.publish.repository import add_root, find_root, replace_between
-from dermdistill.specs import load_header
 
 HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
 CHART = Path("docs") / "images" / "results.svg"
@@ -57,7 +56,7 @@ def shipped_bundle(root: Path) -> Path:
 def rows(root: Path) -> list[Row]:
     """The shipped student out of fold, within collections, and on the external tests of its graph."""
     bundle = shipped_bundle(root)
-    header = load_header(bundle / "bundle.json", BundleHeader)
+    header = read_header(bundle)
     report = load_report(root / "results" / "release" / "report.json")
     if report.within is None:
         raise InputError("results/release/report.json has one collection of images, the table needs several")
