@@ -33,7 +33,7 @@ export function drawAnswer(actions: AnswerActions): void {
 }
 
 function picture(item: Item, actions: AnswerActions): HTMLElement {
-  const frame = h("div", { class: "frame" }, h("img", { src: item.address, alt: item.name }));
+  const frame = frameOf(item);
   const shown = state.showMap && item.map;
   if (item.map && shown) {
     const canvas = h("canvas", { class: "map", "aria-hidden": true });
@@ -65,6 +65,19 @@ function picture(item: Item, actions: AnswerActions): HTMLElement {
   return box;
 }
 
+/** The image as large as fits, in its own proportions, with room for a map over it. */
+function frameOf(item: Item): HTMLElement {
+  const image = h("img", { alt: item.name, onerror: () => (frame.hidden = true) });
+  const frame = h("div", { class: "frame" }, image);
+  if (item.answer) {
+    const ratio = item.answer.measures.width / item.answer.measures.height;
+    frame.style.aspectRatio = String(ratio);
+    frame.style.maxWidth = `calc(62vh * ${ratio})`;
+  }
+  image.src = item.address;
+  return frame;
+}
+
 function mapButton(item: Item, shown: boolean, actions: AnswerActions): HTMLElement {
   const working = state.mapping !== null;
   return h(
@@ -77,8 +90,8 @@ function mapButton(item: Item, shown: boolean, actions: AnswerActions): HTMLElem
 
 function legend(): HTMLElement {
   return h(
-    "p", { class: "legend quiet" }, say("map_legend"),
-    h("span", { class: "swatch warm" }), say("map_for"), h("span", { class: "swatch cool" }), say("map_against"),
+    "p", { class: "legend quiet" }, h("span", {}, say("map_legend")),
+    h("span", { class: "swatch" }, say("map_for")), h("span", { class: "swatch cool" }, say("map_against")),
   );
 }
 

@@ -9,7 +9,6 @@ import { Engine, Refusal } from "./engine";
 import { listenForImages } from "./intake";
 import { drawList } from "./list";
 import { closeConnections } from "./lock";
-import { testItself } from "./selftest";
 import { selected, state, type Item } from "./state";
 import { chooseLanguage, language, languages, percent, say, sayIfKnown, type Key } from "./texts";
 import { drawThreshold } from "./threshold";
@@ -135,11 +134,16 @@ async function toggleMap(item: Item): Promise<void> {
   if (!item.map) {
     state.mapping = 0;
     redraw(answer);
-    item.map = await engine!.explain(item.answer!.pixels, (done) => {
-      state.mapping = done;
-      document.querySelector("progress")?.setAttribute("value", String(done));
-    });
-    state.mapping = null;
+    try {
+      item.map = await engine!.explain(item.answer!.pixels, (done) => {
+        state.mapping = done;
+        document.querySelector("progress")?.setAttribute("value", String(done));
+      });
+    } catch {
+      problem(say("error_failed"));
+    } finally {
+      state.mapping = null;
+    }
   }
   redraw(answer);
 }
@@ -160,8 +164,10 @@ async function load(): Promise<void> {
   state.threshold = parts.header.thresholds[parts.header.default_threshold]!.value;
   const started = new Engine(parts.thread);
   await started.start(parts.engine, parts.graph, parts.header);
-  const wrong = await testItself(started, parts.header);
-  if (wrong) throw new Refusal("selftest", wrong);
+  for (const vector of parts.header.vectors?.images ?? []) {
+    const wrong = await started.check(vector);
+    if (wrong) throw new Refusal("selftest", wrong);
+  }
   engine = started;
   const privacy = at("privacy");
   privacy.dataset["state"] = closed ? "closed" : "open";

@@ -1,6 +1,6 @@
 /** The page's side of the thread that judges. */
 
-import type { Header } from "./header";
+import type { Header, Vector } from "./header";
 import type { Reply, Request } from "./protocol";
 
 /** Why there is no answer: a code that is also a key of the texts. */
@@ -34,6 +34,11 @@ export class Engine {
 
   start(engine: ArrayBuffer, graph: ArrayBuffer, header: Header): Promise<void> {
     return this.ask<"start">({ kind: "start", engine, graph, header }, [engine]);
+  }
+
+  /** Judge a test vector; null if the answer is right, else what is wrong. */
+  check(vector: Vector): Promise<Reply["check"]> {
+    return this.ask<"check">({ kind: "check", vector });
   }
 
   judge(file: Blob): Promise<Reply["judge"]> {

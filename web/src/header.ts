@@ -9,6 +9,17 @@ export interface ThresholdSpec {
   positives: number;
 }
 
+/** A generated image, and what the model answers; see `Pattern` and `Vector` in dermdistill.predict.header. */
+export interface Vector {
+  name: string;
+  image: { width: number; height: number; base: [number, number, number]; xx: number; xy: number; yy: number };
+  /** Of the resized image's bytes. */
+  resized_sha256: string;
+  /** Base64 of [16, 16, 3] of its values. */
+  resized_samples: string;
+  probabilities: number[];
+}
+
 /** The part of bundle.json that the page uses. */
 export interface Header {
   format: string;
@@ -23,6 +34,8 @@ export interface Header {
   data: { sources: string[]; manifest_sha256: string; images: Record<string, number>; synthetic: boolean };
   model: { name: string; parameters: number; macs: number; weights_sha256: string };
   files: Record<string, string>;
+  /** From format 2 on. */
+  vectors?: { probability_tolerance: number; images: Vector[] };
 }
 
 /** Images with a value from `low` up to `high`, and how many of them showed a melanoma. */

@@ -35,7 +35,7 @@ function listenForDrops(given: (files: FileList | null | undefined) => void): vo
   const mark = (over: boolean) => zone.classList.toggle("over", over);
   let depth = 0; // entering a child leaves its parent
   document.addEventListener("dragenter", () => mark(++depth > 0));
-  document.addEventListener("dragleave", () => mark(--depth > 0));
+  document.addEventListener("dragleave", () => mark((depth = Math.max(0, depth - 1)) > 0));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();

@@ -37,7 +37,7 @@ function row(item: Item, actions: ListActions): HTMLElement {
   const pick = h(
     "button", { type: "button", class: "pick", id: `pick-${item.id}`, "aria-pressed": String(current),
       onclick: () => actions.select(item) },
-    h("img", { src: item.address, alt: "", loading: "lazy" }), h("span", {}, item.name),
+    thumbnail(item), h("span", {}, item.name),
   );
   const remove = h(
     "button", { type: "button", class: "plain remove", id: `remove-${item.id}`, onclick: () => actions.remove(item),
@@ -47,6 +47,13 @@ function row(item: Item, actions: ListActions): HTMLElement {
     "tr", { class: current ? "current" : null },
     h("th", { scope: "row", class: "image" }, pick), ...cells(item), h("td", { class: "end" }, remove),
   );
+}
+
+/** The image in small; nothing where the browser cannot show it. */
+function thumbnail(item: Item): HTMLElement {
+  const image = h("img", { alt: "", loading: "lazy", onerror: () => image.classList.add("broken") });
+  image.src = item.address;
+  return image;
 }
 
 function cells(item: Item): HTMLElement[] {
@@ -61,7 +68,8 @@ function cells(item: Item): HTMLElement[] {
   return [
     h("td", { class: "number" }, percent(melanoma(item))),
     h("td", { class: "decision" }, h("span", { class: `pill small ${above ? "above" : "below"}` },
-      h("span", { "aria-hidden": true }, above ? "▲ " : "▽ "), say(above ? "above_short" : "below_short"))),
+      h("span", { "aria-hidden": true }, above ? "▲ " : "▽ "),
+      h("span", { class: "word" }, say(above ? "above_short" : "below_short")))),
     h("td", { class: "class" }, className(classes[top]!)),
     h("td", { class: "quality" }, quality),
   ];

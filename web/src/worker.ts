@@ -8,10 +8,11 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import { decode, ImageError } from "./decode";
-import type { Header } from "./header";
+import type { Header, Vector } from "./header";
 import { GRID, logOdds, occluded } from "./occlude";
 import type { Reply, Request } from "./protocol";
 import { measure, SIDE } from "./quality";
+import { resized, samePixels } from "./selftest";
 
 let session: ort.InferenceSession;
 let header: Header;
@@ -45,6 +46,15 @@ async function probabilities(squares: Uint8Array[]): Promise<number[][]> {
   return rows;
 }
 
+/** What is wrong with the answer to a test vector; null if it is right. */
+async function check(vector: Vector): Promise<Reply["check"]> {
+  const pixels = resized(vector, header.input.size);
+  if (!(await samePixels(vector, pixels, header.input.size))) return `${vector.name}: pixels`;
+  const [row] = await probabilities([pixels]);
+  const off = Math.max(...row!.map((p, index) => Math.abs(p - vector.probabilities[index]!)));
+  return off <= header.vectors!.probability_tolerance ? null : `${vector.name}: ${off.toPrecision(2)}`;
+}
+
 async function judge(file: Blob): Promise<Reply["judge"]> {
   const { width, height, squares } = await decode(file, [header.input.size, SIDE]);
   const [pixels, large] = squares as [Uint8Array, Uint8Array];
@@ -69,12 +79,13 @@ async function explain(pixels: Uint8Array, tell: (done: number) => void): Promis
   return { effects, covered };
 }
 
-self.onmessage = async ({ data }: MessageEvent<Request & { id: number }>) => {
+async function reply(data: Request & { id: number }): Promise<void> {
   const { id } = data;
   try {
     const tell = (done: number) => self.postMessage({ id, done });
     const value =
       data.kind === "start" ? await start(data.engine, data.graph, data.header)
+      : data.kind === "check" ? await check(data.vector)
       : data.kind === "judge" ? await judge(data.file)
       : await explain(data.pixels, tell);
     self.postMessage({ id, value });
@@ -82,4 +93,10 @@ self.onmessage = async ({ data }: MessageEvent<Request & { id: number }>) => {
     const reason = error instanceof ImageError ? error.reason : "failed";
     self.postMessage({ id, error: reason, detail: String(error) });
   }
+}
+
+/** One request after the other: the runtime takes no second one meanwhile. */
+let queue = Promise.resolve();
+self.onmessage = ({ data }: MessageEvent<Request & { id: number }>) => {
+  queue = queue.then(() => reply(data));
 };

@@ -18,7 +18,7 @@ def page(
 ) -> None:
     """Write the page that judges images in the browser, with a model, as static files for any web server."""
     from dermdistill.predict.bundle import default_bundle, read_bundle
-    from dermdistill.serve.page import write_page
+    from dermdistill.serve.site import write_page
 
     folder = write_page(to, read_bundle(model or default_bundle()), evidence)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -84,10 +84,10 @@ def read_runs(bundle: Bundle, results: Path) -> ModelPredictions:
     runs = {folder.parents[1].name: folder for folder in sorted(root.glob(f"*/students/{bundle.spec.name}"))}
     final = runs.pop(FINAL, None)
     if final is None or not runs:
-        raise InputError(f"{root} has no PART/students/{bundle.spec.name} with a part '{FINAL}' and others that test it")
-    found = Run(final).load().model_sha256
-    if found != bundle.spec.model.weights_sha256:
-        raise IntegrityError(f"{final} has the weights {found[:12]}…, the bundle {bundle.spec.model.weights_sha256[:12]}…")
+        raise InputError(f"{root} has no PART/students/{bundle.spec.name} with a part '{FINAL}' and others")
+    found, expected = Run(final).load().model_sha256, bundle.spec.model.weights_sha256
+    if found != expected:
+        raise IntegrityError(f"{final} has the weights {str(found)[:12]}…, the bundle {expected[:12]}…")
     return pool({part: read_model(folder) for part, folder in runs.items()})
 
 
@@ -111,8 +111,8 @@ def _judged(bundle: Bundle, predictions: ModelPredictions, manifest: pd.DataFram
 def curve(judged: Judged, own: Sequence[float]) -> Iterator[tuple[float, int, int]]:
     """Rising thresholds, each with the melanomas and the other images at or above it.
 
-    Half of the thresholds divide the melanomas evenly, half the others that are not below nearly all melanomas. They are
-    rounded to three digits.
+    Half of the thresholds divide the melanomas evenly, half the others that are not below nearly all melanomas.
+    They are rounded to three digits.
     """
     shares = np.linspace(0.005, 0.995, STEPS // 2)
     melanomas = np.quantile(judged.p[judged.y], shares)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dermdistill.errors import InputError
 from dermdistill.files import write_bytes
-from dermdistill.predict.bundle import GRAPH, Bundle
+from dermdistill.predict.bundle import Bundle
+from dermdistill.predict.header import GRAPH
 from dermdistill.serve.page_data import read_page_data
 
 FORMAT = "dermdistill-page/1"
@@ -19,7 +20,7 @@ INDEX = "page.json"
 _WORKER = "sw.js"
 _GAP = b'"__PAGE__"'
 _WITH_BUNDLE = ("bundle.json", GRAPH, "MODEL_CARD.md", "LICENSE-WEIGHTS.txt")
-_NOT_SERVED = ("build.json", "index.html")
+_NOT_KEPT = ("build.json", "index.html")
 """Not kept by the browser under these names: the page is kept as './'."""
 
 
@@ -48,15 +49,16 @@ def page_files(bundle: Bundle, evidence: str | Path | None = None) -> dict[str, 
     figures = Path(evidence) if evidence is not None else _shipped_evidence(bundle)
     if figures is not None:
         read_page_data(figures, bundle)
-        files[f"page-data/{bundle.spec.name}.json"] = figures.read_bytes()
+        files[f"page-data/{figures.name}"] = figures.read_bytes()
     version = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:16]
     index = {
         "format": FORMAT, "version": version, "bundle": "bundle/", "graph": GRAPH,
-        "evidence": f"page-data/{bundle.spec.name}.json" if figures is not None else None,
+        "evidence": f"page-data/{figures.name}" if figures is not None else None,
     }  # fmt: skip
     files[INDEX] = json.dumps(index, indent=1).encode() + b"\n"
-    kept = {"version": version, "files": ["./", *(name for name in sorted(files) if name not in (*_NOT_SERVED, _WORKER))]}
-    files[_WORKER] = files[_WORKER].replace(_GAP, json.dumps(kept).encode())
+    kept = ["./", *(name for name in sorted(files) if name not in (*_NOT_KEPT, _WORKER))]
+    filled = json.dumps({"version": version, "files": kept}).encode()
+    files[_WORKER] = files[_WORKER].replace(_GAP, filled)
     return files
 
 
