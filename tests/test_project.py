@@ -18,6 +18,8 @@ CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "simplejpeg", "typ
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy")
 
 LARGEST_FILE = 2 * 2**20
+LARGER = {"src/dermdistill/serve/page/engine.wasm.gz": 4 * 2**20}
+"""The runtime of the page, packed."""
 
 
 def project() -> dict:
@@ -214,7 +216,7 @@ def repository_files() -> list[Path]:
 
 def test_no_file_is_large():
     sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in repository_files()}
-    assert {name: size for name, size in sizes.items() if size > LARGEST_FILE} == {}
+    assert {name: size for name, size in sizes.items() if size > LARGER.get(name, LARGEST_FILE)} == {}
 
 
 def test_the_results_are_small_and_tensors_lie_only_with_what_ships():

@@ -1,1 +1,1 @@
-"""The HTTP service: one model behind `dermdistill serve`. Needs the extra `serve`."""
+"""The HTTP service of one model, and the page that judges images in the browser. Needs the extra `serve`."""
