@@ -66,7 +66,9 @@ def verify(
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
-    model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,

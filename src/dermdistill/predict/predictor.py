@@ -11,7 +11,7 @@ import numpy as np
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 
@@ -64,7 +64,7 @@ class Predictor:
     Several threads may use one predictor at once. Nothing leaves the machine.
 
     Args:
-        model: a bundle, its folder, or None for the one that ships with the package.
+        model: a bundle, its folder, the name of one that ships with the package, or None for the default one.
         threshold: the name of one of the bundle's thresholds, or a probability from 0 to 1; by default the bundle's
             default.
         threads: how many threads read and judge images side by side; by default one for each core that the process may
@@ -107,7 +107,9 @@ class Predictor:
             raise InputError(f"threads must be at least 1, got {threads}")
         if damaged not in get_args(WhenDamaged):
             raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
-        self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
+        if not isinstance(model, Bundle):
+            model = read_bundle(default_bundle() if model is None else find_bundle(model))
+        self.bundle = model
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
