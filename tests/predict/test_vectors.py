@@ -73,7 +73,7 @@ def _changed(trained, folder, change):
 
 
 def _other_answer(images):
-    images[3]["probabilities"] = images[3]["probabilities"][1:] + images[3]["probabilities"][:1]
+    images[3]["probabilities"] = [1.0, *[0.0] * (len(images[3]["probabilities"]) - 1)]
 
 
 def _other_pixels(images):
