@@ -29,6 +29,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
+    "openvino": "openvino",
     "pandas": "data",
     "pillow_heif": "heic",
     "prometheus_client": "serve",

@@ -12,8 +12,9 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
+from dermdistill.predict.graphs import read_metadata
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
-from dermdistill.predict.runtime import OnnxRuntime, as_batch
+from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
@@ -72,11 +73,13 @@ class Predictor:
         exact: decode JPEG files at their full size. By default a file of more than four times the model's side is
             decoded at a fraction, never below twice that side, which takes a fraction of the time and moves
             probabilities a little (docs/how-to/deploy.md has figures).
+        runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
     Raises:
         InputError: no such bundle or threshold.
         IntegrityError: the bundle or its graph is damaged, or they contradict each other.
+        MissingExtraError: the runtime is not installed.
 
     Examples:
         >>> from PIL import Image
@@ -102,6 +105,7 @@ class Predictor:
         threads: int | None = None,
         exact: bool = False,
         damaged: WhenDamaged = "refuse",
+        runtime: RuntimeName = "onnxruntime",
     ):
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
@@ -114,7 +118,8 @@ class Predictor:
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
         self._at_least = None if exact else SCALED_SIDES * self.bundle.spec.input.size
-        self._runtime = OnnxRuntime(self.bundle.graph, 1)  # runs on the thread that asks: its own would spin and wait
+        # ONNX Runtime works on the thread that asks, since its own would spin and wait; OpenVINO has only its own
+        self._runtime = load(self.bundle.graph, 1 if runtime == "onnxruntime" else self.threads, runtime)
         _check_agreement(self.bundle, self._runtime)
 
     @property
@@ -259,16 +264,16 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     return value
 
 
-def _check_agreement(bundle: Bundle, runtime: OnnxRuntime) -> None:
+def _check_agreement(bundle: Bundle, runtime: Runtime) -> None:
     """Raise IntegrityError if bundle.json was edited so that it no longer fits the graph."""
     if "image" not in runtime.inputs or "probabilities" not in runtime.outputs:
         raise IntegrityError(
             f"{bundle.graph} takes {sorted(runtime.inputs)} and gives {sorted(runtime.outputs)}, expected 'image' and "
             "'probabilities'"
         )
-    spec = bundle.spec.model_dump(mode="json")
+    metadata, spec = read_metadata(bundle.graph), bundle.spec.model_dump(mode="json")
     for key in _AGREED:
-        found = runtime.metadata.get(f"dermdistill.{key}")
+        found = metadata.get(f"dermdistill.{key}")
         expected = spec[key] if isinstance(spec[key], str) else json.dumps(spec[key])
         if found is not None and found != expected:
             raise IntegrityError(f"{bundle.folder / 'bundle.json'} was changed: its graph has another '{key}'")
