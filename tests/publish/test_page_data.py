@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_the_curve_counts_what_lies_above_each_threshold(judged):
 def test_bins_hold_every_image_once_and_none_holds_few(judged):
     parts = list(bins(judged))
     assert (parts[0].low, parts[-1].high) == (0, 1)
-    assert all(left.high == right.low for left, right in zip(parts[:-1], parts[1:], strict=True))
+    assert all(left.high == right.low for left, right in itertools.pairwise(parts))
     assert sum(part.n for part in parts) == len(judged.p)
     assert sum(part.positives for part in parts) == judged.y.sum()
     assert min(part.n for part in parts) >= FEWEST

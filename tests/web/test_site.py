@@ -13,8 +13,8 @@ import pytest
 
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.predict.bundle import default_bundle, read_bundle
-from dermdistill.serve.site import content_security_policy, page_files, write_page
 from dermdistill.serve.page_data import PageData, read_page_data
+from dermdistill.serve.site import content_security_policy, page_files, write_page
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, BUILT = ROOT / "web", ROOT / "src" / "dermdistill" / "serve" / "page"
