@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "dermdistill"
-CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "simplejpeg", "typer"}
+CORE = {"numpy", "onnxruntime", "pillow", "protobuf", "pydantic", "rich", "simplejpeg", "typer"}
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric", "pandas", "pyarrow", "sklearn", "scipy")
 
 LARGEST_FILE = 2 * 2**20

@@ -27,6 +27,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
+    "openvino": "openvino",
     "pandas": "data",
     "pillow_heif": "heic",
     "psutil": "train",

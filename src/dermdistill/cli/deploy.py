@@ -22,6 +22,11 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+class Runtime(StrEnum):
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
 class WhenDamaged(StrEnum):
     refuse = "refuse"
     judge = "judge"
@@ -47,6 +52,7 @@ def export(
 @app.command()
 def verify(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
 ) -> None:
     """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
 
@@ -58,7 +64,7 @@ def verify(
     folder = bundle or default_bundle()
     read = read_bundle(folder)
     typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
-    for one in run_vectors(read):
+    for one in run_vectors(read, runtime.value):
         typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
     typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
 
@@ -72,6 +78,9 @@ def predict(
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
+    ] = Runtime.onnxruntime,
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
@@ -88,7 +97,9 @@ def predict(
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
-    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
+    predictor = Predictor(
+        model, threshold=threshold, threads=threads, damaged=damaged.value, runtime=runtime.value
+    )  # fmt: skip
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)

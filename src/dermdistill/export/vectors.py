@@ -28,9 +28,7 @@ def make_vectors(model: Deployed, size: int) -> dict[str, Any]:
         image = draw(pattern)
         resized = resize_square(Image.fromarray(image), size)
         with torch.inference_mode():
-            logits, probabilities = (
-                part[0].double().tolist() for part in model(torch.from_numpy(as_batch(resized[None])))
-            )
+            logits, probabilities = (part[0].double() for part in model(torch.from_numpy(as_batch(resized[None]))))
         images.append(
             Vector(
                 name=name, image=pattern, image_sha256=sha256_pixels(image), resized_sha256=sha256_pixels(resized),

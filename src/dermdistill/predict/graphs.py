@@ -31,9 +31,10 @@ touches files, strings or sequences."""
 _INT, _TEXT, _BYTES = "int", "text", "bytes"
 _FIELDS: dict[str, dict[str, tuple[int, str, bool]]] = {
     "Model": {
-        "opset_import": (8, "Opset", True), "graph": (7, "Graph", False), "training_info": (20, _BYTES, True),
-        "functions": (25, _BYTES, True),
+        "opset_import": (8, "Opset", True), "graph": (7, "Graph", False), "metadata_props": (14, "Entry", True),
+        "training_info": (20, _BYTES, True), "functions": (25, _BYTES, True),
     },
+    "Entry": {"key": (1, _TEXT, False), "value": (2, _TEXT, False)},
     "Opset": {"domain": (1, _TEXT, False), "version": (2, _INT, False)},
     "Graph": {
         "node": (1, "Node", True), "initializer": (5, "Tensor", True), "sparse_initializer": (15, _BYTES, True),
@@ -65,6 +66,15 @@ def check_graph(path: Path) -> None:
             f"{path} {found}; a bundle's graph may only be arithmetic with weights of its own; "
             "export it with dermdistill"
         )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a graph says of itself, by its keys.
+
+    Raises:
+        IntegrityError: it is no ONNX graph.
+    """
+    return {entry.key: entry.value for entry in _parse(path).metadata_props}
 
 
 def _faults(model: Any) -> Iterator[str]:

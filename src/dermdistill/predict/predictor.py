@@ -15,7 +15,8 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
-from dermdistill.predict.runtime import OnnxRuntime, as_batch
+from dermdistill.predict.graphs import read_metadata
+from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
@@ -65,12 +66,14 @@ class Predictor:
         model: a bundle, its folder, or None for the one that ships with the package.
         threshold: the name of one of the bundle's thresholds, or a probability from 0 to 1; by default the bundle's
             default.
-        threads: threads of ONNX Runtime; by default all cores.
+        threads: threads of the runtime; by default all cores.
+        runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
     Raises:
         InputError: no such bundle or threshold.
         IntegrityError: the bundle or its graph is damaged, or they contradict each other.
+        MissingExtraError: the runtime is not installed.
 
     Examples:
         >>> from PIL import Image
@@ -95,13 +98,14 @@ class Predictor:
         threshold: str | float | None = None,
         threads: int | None = None,
         damaged: WhenDamaged = "refuse",
+        runtime: RuntimeName = "onnxruntime",
     ):
         if damaged not in get_args(WhenDamaged):
             raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
         self.threshold = resolve_threshold(self.bundle, threshold)
         self._judges_damaged = damaged == "judge"
-        self._runtime = OnnxRuntime(self.bundle.graph, threads)
+        self._runtime = load(self.bundle.graph, threads, runtime)
         _check_agreement(self.bundle, self._runtime)
 
     @property
@@ -219,16 +223,16 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     return value
 
 
-def _check_agreement(bundle: Bundle, runtime: OnnxRuntime) -> None:
+def _check_agreement(bundle: Bundle, runtime: Runtime) -> None:
     """Raise IntegrityError if bundle.json was edited so that it no longer fits the graph."""
     if "image" not in runtime.inputs or "probabilities" not in runtime.outputs:
         raise IntegrityError(
             f"{bundle.graph} takes {sorted(runtime.inputs)} and gives {sorted(runtime.outputs)}, expected 'image' and "
             "'probabilities'"
         )
-    spec = bundle.spec.model_dump(mode="json")
+    metadata, spec = read_metadata(bundle.graph), bundle.spec.model_dump(mode="json")
     for key in _AGREED:
-        found = runtime.metadata.get(f"dermdistill.{key}")
+        found = metadata.get(f"dermdistill.{key}")
         expected = spec[key] if isinstance(spec[key], str) else json.dumps(spec[key])
         if found is not None and found != expected:
             raise IntegrityError(f"{bundle.folder / 'bundle.json'} was changed: its graph has another '{key}'")

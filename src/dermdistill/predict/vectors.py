@@ -14,7 +14,7 @@ from dermdistill.errors import IntegrityError
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle
 from dermdistill.predict.header import BundleHeader, BundleHeader1, Pattern, Vector
-from dermdistill.predict.runtime import OnnxRuntime, as_batch
+from dermdistill.predict.runtime import RuntimeName, as_batch, load
 
 SAMPLES = 16
 """Rows and columns of the resized image that a vector tells."""
@@ -72,10 +72,14 @@ def decode_samples(vector: Vector) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def verify(bundle: Bundle) -> list[Checked]:
+def verify(bundle: Bundle, runtime: RuntimeName = "onnxruntime") -> list[Checked]:
     """Run the test vectors of a bundle through both of its graphs.
 
     Each image goes through `pixels.onnx`, and through Pillow's resize and `model.onnx`, as `predict` does it.
+
+    Args:
+        bundle: of format 2.
+        runtime: what runs the graphs.
 
     Returns:
         How far each graph was off for each vector.
@@ -89,7 +93,7 @@ def verify(bundle: Bundle) -> list[Checked]:
             f"{bundle.folder} is of {bundle.spec.format}, which has no test vectors; its files have the right hashes. "
             "Export it again to have them"
         )
-    checked = list(_run(bundle, bundle.spec))
+    checked = list(_run(bundle, bundle.spec, runtime))
     allowed = bundle.spec.vectors
     wrong = [
         f"  {one.graph}, vector '{one.vector}': resized pixels differ by {one.pixels} of 255 (allowed "
@@ -103,8 +107,8 @@ def verify(bundle: Bundle) -> list[Checked]:
     return checked
 
 
-def _run(bundle: Bundle, spec: BundleHeader) -> Iterator[Checked]:
-    pixels_graph, model = OnnxRuntime(bundle.pixels_graph, 1), OnnxRuntime(bundle.graph, 1)
+def _run(bundle: Bundle, spec: BundleHeader, runtime: RuntimeName) -> Iterator[Checked]:
+    pixels_graph, model = load(bundle.pixels_graph, 1, runtime), load(bundle.graph, 1, runtime)
     for vector in spec.vectors.images:
         image = draw(vector.image)
         if sha256_pixels(image) != vector.image_sha256:
