@@ -151,7 +151,12 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it():
 
 @pytest.mark.parametrize(
     ("arguments", "extra"),
-    [(["data", "show", "m.csv"], "data"), (["data", "fetch", "ham10000"], "fetch"), (["students"], "train")],
+    [
+        (["data", "show", "m.csv"], "data"),
+        (["data", "fetch", "ham10000"], "fetch"),
+        (["serve"], "serve"),
+        (["students"], "train"),
+    ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_a_command_without_its_extra_says_what_to_install(tmp_path: Path, arguments: list[str], extra: str):

@@ -78,30 +78,37 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
 
 
 @contextlib.contextmanager
-def open_rgb(source: Source, *, damaged: Damaged = "refuse") -> Iterator[Image.Image]:
+def open_rgb(source: Source, *, damaged: Damaged = "refuse", max_pixels: int | None = None) -> Iterator[Image.Image]:
     """As `load_rgb`, for a block at whose end the image is closed.
 
     Until then it counts into the memory that all decoders share. Where several threads decode, each should
     open an image this way and make it small within the block.
+
+    Args:
+        source: a path, the file's bytes, or an open binary file.
+        damaged: what is done with an image that decodes with warnings.
+        max_pixels: larger images are refused before they are decoded; by default `MAX_PIXELS`.
     """
     name, opened = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        image = _decode(name, stream, damaged, memory)
+        image = _decode(name, stream, damaged, memory, max_pixels)
         try:
             yield image
         finally:
             image.close()  # before another thread gets the memory
 
 
-def _decode(name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack) -> Image.Image:
+def _decode(
+    name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack, max_pixels: int | None = None
+) -> Image.Image:
     kind = _format(name, stream)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MAX_PIXELS decides, not Pillow's limit; notes on metadata change nothing
+            warnings.simplefilter("ignore")  # max_pixels decides, not Pillow's limit; notes on metadata change nothing
             image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
-            _check_size(name, image)
+            _check_size(name, image, MAX_PIXELS if max_pixels is None else max_pixels)
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
             damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
             if kind is TIFF and is_planar_16(image):
@@ -170,10 +177,10 @@ def _format(name: str, stream: BinaryIO) -> ImageFormat:
     raise ImageError("not_an_image", name, f"{what} in a format that is read ({read})")
 
 
-def _check_size(name: str, image: Image.Image) -> None:
+def _check_size(name: str, image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError("bomb", name, f"{width}x{height} pixels are more than the {MAX_PIXELS:,} allowed")
+    if width * height > max_pixels:
+        raise ImageError("bomb", name, f"{width}x{height} pixels are more than the {max_pixels:,} allowed")
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", name, f"{width}x{height} pixels; each side needs at least {MIN_SIDE}")
 

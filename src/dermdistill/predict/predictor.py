@@ -48,12 +48,14 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """An image before it is judged."""
 
     name: str
     pixels: np.ndarray | None
+    """RGB, uint8 [S, S, 3], S as the model's input; None if the image cannot be used."""
     status: str
+    """'ok', or why the image cannot be used."""
     message: str
 
 
@@ -156,26 +158,40 @@ class Predictor:
         iterator = iter(several)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while chunk := list(islice(iterator, batch_size)):
-                yield from self._judge(list(pool.map(self._load, chunk)))
+                yield from self.judge(list(pool.map(self.load, chunk)))
 
-    def _load(self, file: Source) -> _Loaded:
+    def load(self, file: Source, *, max_pixels: int | None = None) -> Loaded:
+        """Decode an image and bring it to the model's size, the first half of `predict`.
+
+        Args:
+            file: a path, the file's bytes, or an open binary file.
+            max_pixels: larger images are refused before they are decoded; by default `decode.MAX_PIXELS`.
+
+        Raises:
+            TypeError: something that is none of these.
+        """
         if not _is_source(file):
             raise TypeError(f"expected a path, bytes or an open binary file, got {type(file).__name__}")
         name = str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "image"))
         if self._judges_damaged and not isinstance(file, str | Path | bytes):
             file = file.read()  # it may be read twice
         try:
-            return _Loaded(name, self._pixels(file), "ok", "")
+            return Loaded(name, self._pixels(file, max_pixels), "ok", "")
         except ImageError as error:
             if error.reason == "damaged" and self._judges_damaged:
-                return _Loaded(name, self._pixels(file, "accept"), error.reason, str(error))
-            return _Loaded(name, None, error.reason, str(error))
+                return Loaded(name, self._pixels(file, max_pixels, "accept"), error.reason, str(error))
+            return Loaded(name, None, error.reason, str(error))
 
-    def _pixels(self, file: Source, damaged: Damaged = "refuse") -> np.ndarray:
-        with open_rgb(file, damaged=damaged) as image:
+    def _pixels(self, file: Source, max_pixels: int | None, damaged: Damaged = "refuse") -> np.ndarray:
+        with open_rgb(file, damaged=damaged, max_pixels=max_pixels) as image:
             return resize_square(image, self.bundle.spec.input.size)
 
-    def _judge(self, loaded: Sequence[_Loaded]) -> Iterator[Result]:
+    def judge(self, loaded: Sequence[Loaded]) -> Iterator[Result]:
+        """The results of loaded images in one forward pass, the second half of `predict`.
+
+        Raises:
+            IntegrityError: the model's graph fails.
+        """
         good = [image.pixels for image in loaded if image.pixels is not None]
         found = iter(self.probabilities(np.stack(good))) if good else iter(())
         for image in loaded:
@@ -190,7 +206,7 @@ class Predictor:
                 continue
             melanoma = float(row[self.bundle.spec.melanoma_index])
             notes = (image.message, SYNTHETIC if self.bundle.spec.data.synthetic else "")
-            decision = ABOVE if melanoma >= self.threshold else BELOW
+            decision = decide(melanoma, self.threshold)
             row = tuple(float(value) for value in row)
             yield Result(image.name, image.status, row, melanoma, decision, "; ".join(filter(None, notes)))
 
@@ -201,6 +217,11 @@ def _is_source(given: object) -> TypeGuard[Source]:
 
 def _are_probabilities(row: np.ndarray) -> bool:
     return bool(np.isfinite(row).all() and (row >= -_TOLERANCE).all() and abs(float(row.sum()) - 1) <= _TOLERANCE)
+
+
+def decide(p_melanoma: float, threshold: float) -> str:
+    """'above_threshold' for a probability of melanoma at or above the threshold, else 'below_threshold'."""
+    return ABOVE if p_melanoma >= threshold else BELOW
 
 
 def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
