@@ -60,6 +60,27 @@ def trained(small, tmp_path_factory):
     return SimpleNamespace(run=run, manifest=manifest, bundle=bundle)
 
 
+@pytest.fixture(scope="session")
+def format_1(trained, tmp_path_factory):
+    """The trained student's bundle as version 0.1 wrote it: one graph, and no test vectors."""
+    import json
+    import shutil
+
+    folder = tmp_path_factory.mktemp("format_1") / "bundle"
+    shutil.copytree(trained.bundle, folder)
+    (folder / "pixels.onnx").unlink()
+    content = json.loads((folder / "bundle.json").read_text())
+    for key in ("pixels", "vectors"):
+        del content[key]
+    del content["files"]["pixels.onnx"]
+    of_model = content["parity"]["model"]
+    known = ("logits_max_abs_difference", "probabilities_max_abs_difference", "probability_tolerance")
+    parity = {key: of_model[key] for key in known}
+    content["parity"] = {**parity, "images": of_model["generated"], "runtimes": content["parity"]["runtimes"]}
+    (folder / "bundle.json").write_text(json.dumps({**content, "format": "dermdistill-bundle/1"}))
+    return folder
+
+
 @pytest.fixture
 def photos(trained, tmp_path):
     """A folder with three good images (a.png, b.jpg, sub/c.png), and the paths of bad ones beside it."""

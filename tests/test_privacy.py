@@ -86,14 +86,15 @@ def test_weights_of_a_package_are_loaded_without_a_look_up(tmp_path):
     assert _lookups(trace) == []
 
 
-def test_onnx_runtime_is_imported_in_one_place():
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+def test_a_runtime_is_imported_in_one_place(package):
     """Elsewhere its telemetry could be on."""
     found = [
         path.relative_to(SOURCE).as_posix()
         for path in sorted(SOURCE.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "onnxruntime" for alias in node.names))
-        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "onnxruntime")
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == package for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package)
     ]
     assert found == ["privacy.py"]
 

@@ -6,6 +6,7 @@ ONNX Runtime from `onnx_runtime()`, and the package calls `opt_out()` when it is
 """
 
 import os
+import sys
 from types import ModuleType
 
 OPT_OUT = {
@@ -32,3 +33,16 @@ def onnx_runtime() -> ModuleType:
 
     onnxruntime.disable_telemetry_events()  # on Windows events go to the system, whatever the environment says
     return onnxruntime
+
+
+def openvino() -> ModuleType:
+    """OpenVINO, imported without its telemetry, which sends an event at the import and asks nobody.
+
+    It has a stand-in that sends nothing, which it takes where the package `openvino_telemetry` cannot be imported.
+    """
+    opt_out()
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino

@@ -20,7 +20,7 @@ from dermdistill.evaluate.calibration import softmax
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
 from dermdistill.export.formats.onnx import Deployed
-from dermdistill.export.parity import check_parity
+from dermdistill.export.parity import Photographs, check_parity
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
@@ -129,7 +129,7 @@ def test_parity_notices_a_graph_that_gives_nan(trained, tmp_path):
         next(iter(model.parameters())).fill_(torch.nan)
     deployed = Deployed(model, header.mean, header.std, 1.0)
     with pytest.raises(IntegrityError, match="does not agree"):
-        check_parity(deployed, trained.bundle / "model.onnx", 32)
+        check_parity(deployed, trained.bundle, 32, Photographs((), np.array([]), 4, 0.5))
 
 
 def test_what_cannot_be_exported_is_refused(trained, tmp_path):

@@ -19,12 +19,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dermdistill.classes import CLASSES
+from dermdistill.errors import IntegrityError
+from dermdistill.export import parity as parity_module
 from dermdistill.export.bundle import export_bundle
 from dermdistill.export.formats.onnx import Deployed
-from dermdistill.export.parity import PROBABILITY_TOLERANCE
+from dermdistill.export.parity import PROBABILITY_TOLERANCE, SIZES, Photographs, check_parity
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.networks.registry import build
+from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
 
 MEAN, STD = (0.4, 0.5, 0.7), (0.2, 0.3, 0.4)
@@ -110,12 +113,59 @@ def test_the_recipe_in_the_documentation_gives_the_same(lively, tmp_path):
     exif[0x0112] = 8
     Image.fromarray(coarse).resize((180, 120), Image.Resampling.NEAREST).save(tmp_path / "photo.jpg", exif=exif)
 
-    session = onnxruntime.InferenceSession(str(lively.bundle / "model.onnx"), providers=["CPUExecutionProvider"])
-    size = session.get_inputs()[0].shape[2]
+    session = onnxruntime.InferenceSession(str(lively.bundle / "pixels.onnx"), providers=["CPUExecutionProvider"])
     image = ImageOps.exif_transpose(Image.open(tmp_path / "photo.jpg")).convert("RGB")
     assert image.size == (120, 180)
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    (of_pixels,) = session.run(["probabilities"], {"image": np.asarray(image)})
+
+    session = onnxruntime.InferenceSession(str(lively.bundle / "model.onnx"), providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[0].shape[2]
+    for shape in ((size, image.height), (size, size)):
+        image = image.resize(shape, Image.Resampling.BILINEAR)
     entry = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255
     _, probabilities = session.run(["logits", "probabilities"], {"image": entry})
     (result,) = Predictor(lively.bundle).predict([tmp_path / "photo.jpg"])
     np.testing.assert_allclose(result.probabilities, probabilities[0], atol=1e-6)
+    np.testing.assert_allclose(result.probabilities, of_pixels, atol=1e-6)
+
+
+def test_the_header_tells_how_far_the_graphs_are_off(lively):
+    """On all validation images, whose answers differ: no decision changes, and the AUROC hardly."""
+    parity = read_bundle(lively.bundle).spec.parity
+    count = (lively.table["role"] == "validation").sum()
+    for of_graph in (parity.model, parity.pixels):
+        assert of_graph.photographs == count
+        assert of_graph.decision_flips == 0
+        assert of_graph.auroc_difference == pytest.approx(0, abs=1e-3)
+        assert of_graph.auroc_undefined is None
+        assert 0 < of_graph.logits_max_abs_difference < 1e-2
+        assert of_graph.pixels_max_abs_difference == 0
+    assert parity.model.generated == 22
+    assert parity.pixels.generated == len(SIZES)
+
+
+def test_a_graph_that_decides_otherwise_is_told_and_refused(lively, tmp_path, monkeypatch):
+    """A network that differs a little more than is allowed; and the same where that much is allowed."""
+    for name in ("model.onnx", "pixels.onnx"):
+        shutil.copy(lively.bundle / name, tmp_path / name)
+    spec = read_bundle(lively.bundle).spec
+    rows = lively.manifest
+    images = Photographs(tuple(rows["path"]), rows["melanoma"].to_numpy(int), spec.melanoma_index, 0.5)
+    other = Deployed(lively.model, MEAN, STD, spec.temperature * 4)
+    with pytest.raises(IntegrityError, match=r"model\.onnx does not agree with PyTorch: .*nothing was written"):
+        check_parity(other, tmp_path, 32, images)
+    monkeypatch.setattr(parity_module, "PROBABILITY_TOLERANCE", 1.0)
+    with pytest.raises(IntegrityError, match=r"pixels\.onnx does not agree with PyTorch: .*nothing was written"):
+        check_parity(other, tmp_path, 32, images)
+    monkeypatch.setattr(parity_module, "RESIZED_TOLERANCE", 1.0)
+    facts = check_parity(other, tmp_path, 32, images)
+    expected, found = _expected(lively, lively.pixels)[:, 4], None
+    with torch.inference_mode():
+        found = other(lively.pixels)[1].numpy()[:, 4]
+    assert facts["pixels"]["decision_flips"] == ((expected >= 0.5) != (found >= 0.5)).sum() > 0
+    none = check_parity(other, tmp_path, 32, Photographs((), np.array([]), 4, 0.5))
+    assert none["model"]["auroc_undefined"] == "there are no photographs"
+    nevi = rows["melanoma"] == 0
+    nevi = check_parity(other, tmp_path, 32, Photographs(tuple(rows["path"][nevi]), np.zeros(nevi.sum()), 4, 0.5))
+    assert nevi["model"]["auroc_difference"] is None
+    assert nevi["model"]["auroc_undefined"] == "they are all melanomas, or none is"

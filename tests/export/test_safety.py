@@ -147,7 +147,8 @@ def test_the_graph_holds_every_fact_that_a_prediction_needs(trained):
     metadata = {entry.key: entry.value for entry in onnx.load(trained.bundle / "model.onnx").metadata_props}
     spec = json.loads((trained.bundle / "bundle.json").read_text())
     assert all(key.startswith("dermdistill.") for key in metadata)
-    for key in set(spec) - {"files", "parity", "model"}:  # known only once the graph is there, or not needed
+    assert metadata.pop("dermdistill.format") == "dermdistill-bundle/1"  # its bytes are the same in both formats
+    for key in set(spec) - {"files", "format", "model", "parity", "pixels", "vectors"}:  # known later, or not needed
         found = metadata[f"dermdistill.{key}"]
         assert (found if isinstance(spec[key], str) else json.loads(found)) == spec[key], key
 

@@ -1,4 +1,4 @@
-"""`dermdistill export` and `dermdistill predict`."""
+"""`dermdistill export`, `dermdistill verify` and `dermdistill predict`."""
 
 import contextlib
 import io
@@ -20,6 +20,11 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     jsonl = "jsonl"
+
+
+class Runtime(StrEnum):
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
 
 
 class WhenDamaged(StrEnum):
@@ -45,6 +50,26 @@ def export(
 
 
 @app.command()
+def verify(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
+) -> None:
+    """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
+
+    Exit code 0: all fits; 2: something differs, and what.
+    """
+    from dermdistill.predict.bundle import default_bundle, read_bundle
+    from dermdistill.predict.vectors import verify as run_vectors
+
+    folder = bundle or default_bundle()
+    read = read_bundle(folder)
+    typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
+    for one in run_vectors(read, runtime.value):
+        typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
+    typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
+
+
+@app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
     model: Annotated[
@@ -54,7 +79,13 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEG files at their full size: slower.")] = False,
+    runtime: Annotated[
+        Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
+    ] = Runtime.onnxruntime,
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
@@ -71,7 +102,9 @@ def predict(
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
-    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
+    predictor = Predictor(
+        model, threshold=threshold, threads=threads, exact=exact, damaged=damaged.value, runtime=runtime.value
+    )
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)

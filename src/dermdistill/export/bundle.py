@@ -18,18 +18,31 @@ from dermdistill.evaluate.predictions import ModelPredictions, read_model
 from dermdistill.evaluate.thresholds import Chosen, choose
 from dermdistill.export.card import model_card, weights_licence
 from dermdistill.export.formats.onnx import Deployed, write_onnx
-from dermdistill.export.parity import check_parity
+from dermdistill.export.formats.pixels import write_pixels
+from dermdistill.export.parity import Photographs, check_parity
+from dermdistill.export.vectors import make_vectors
 from dermdistill.files import sha256_file, write_json
-from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.licences import UNKNOWN, binding
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.load import load_network
-from dermdistill.predict.bundle import FORMAT, GRAPH, BundleHeader, InputSpec, ThresholdSpec, read_bundle
+from dermdistill.predict.bundle import read_bundle
+from dermdistill.predict.header import (
+    FORMAT,
+    FORMAT_1,
+    GRAPH,
+    PIXELS_GRAPH,
+    BundleHeader,
+    InputSpec,
+    PixelsSpec,
+    ThresholdSpec,
+)
+from dermdistill.predict.vectors import verify
 from dermdistill.run import Run, TrainedHeader
 from dermdistill.version import __version__
 
 DEFAULT_THRESHOLD = "sensitivity_95"
-_PARITY_IMAGES = 64
+_PHOTOGRAPHS = 400
+"""On how many, at most, the graphs are compared with the network."""
 
 
 def export_bundle(
@@ -45,8 +58,11 @@ def export_bundle(
     """Export a finished run as a bundle.
 
     BatchNorm is folded; temperature and thresholds are chosen on the run's validation images, or on images that other
-    trainings of the same model did not see; the graph is compared with PyTorch on random and on such images before
-    anything is written to `out`.
+    trainings of the same model did not see; both graphs are compared with PyTorch on generated and on such images, and
+    the bundle's own test vectors are run, before anything is written to `out`.
+
+    `model.onnx` says that it is of format 1, for its bytes do not depend on which format it travels in: figures that
+    were scored for its SHA-256 stay true.
 
     Args:
         run_folder: a finished teacher or student.
@@ -59,7 +75,7 @@ def export_bundle(
 
     Raises:
         InputError: the run is not finished, the manifest is another one, `out` exists, or there is no such report.
-        IntegrityError: the graph does not agree with PyTorch.
+        IntegrityError: a graph does not agree with PyTorch.
     """
     out = Path(out)
     _check_place(out, force)
@@ -76,15 +92,16 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
-        write_onnx(deployed, header.image_size, folder / GRAPH, _metadata(facts))
-        pixels = _some_pixels(unseen.table, manifest, header.image_size)
-        facts["parity"] = check_parity(deployed, folder / GRAPH, header.image_size, pixels)
+        write_onnx(deployed, header.image_size, folder / GRAPH, _metadata({**facts, "format": FORMAT_1}))
+        write_pixels(folder / GRAPH, header.image_size, folder / PIXELS_GRAPH, _metadata(facts))
+        facts["parity"] = check_parity(deployed, folder, header.image_size, _photographs(unseen, manifest, facts))
+        facts["vectors"] = make_vectors(deployed, header.image_size)
         made = BundleHeader.model_validate({**facts, "files": {}})
         (folder / "MODEL_CARD.md").write_text(model_card(made, header, report), encoding="utf-8")
         (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(made), encoding="utf-8")
         files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         write_json(folder / "bundle.json", {**facts, "files": files})
-        read_bundle(folder)
+        verify(read_bundle(folder))
         _swap(folder, out)
     return out
 
@@ -150,10 +167,13 @@ def _operation(chosen: Chosen, chosen_on: str) -> dict[str, Any]:
     }
 
 
-def _some_pixels(rows: pd.DataFrame, manifest: pd.DataFrame, size: int) -> np.ndarray:
-    """Some of the predicted images as uint8 [N, 3, S, S]."""
-    paths = manifest.set_index("image_id")["path"].loc[rows["image_id"].head(_PARITY_IMAGES)]
-    return np.stack([resize_square(load_rgb(path), size).transpose(2, 0, 1) for path in paths])
+def _photographs(unseen: ModelPredictions, manifest: pd.DataFrame, facts: dict[str, Any]) -> Photographs:
+    """Some of the images that chose the thresholds, evenly from all of them."""
+    ids = unseen.table["image_id"]
+    ids = ids.iloc[np.unique(np.linspace(0, len(ids) - 1, min(len(ids), _PHOTOGRAPHS)).astype(int))]
+    rows = manifest.set_index("image_id").loc[ids]
+    threshold = facts["thresholds"][facts["default_threshold"]]["value"]
+    return Photographs(tuple(rows["path"]), rows["melanoma"].to_numpy(int), facts["melanoma_index"], threshold)
 
 
 def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.Module) -> dict[str, Any]:
@@ -168,6 +188,7 @@ def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.M
         "classes": header.classes,
         "melanoma_index": header.classes.index(MELANOMA),
         "input": InputSpec(size=header.image_size).model_dump(mode="json"),
+        "pixels": PixelsSpec().model_dump(mode="json"),
         "licence": {"code": "Apache-2.0", "weights": binding([*licences, *of_teachers])},
         "data": {
             "manifest_sha256": header.inputs.manifest,

@@ -11,7 +11,7 @@ from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import interval
 from dermdistill.licences import kind_of
-from dermdistill.predict.bundle import BundleHeader
+from dermdistill.predict.header import BundleHeader
 from dermdistill.run import TrainedHeader
 
 

@@ -3,152 +3,54 @@
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
-
-from pydantic import Field, model_validator
 
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import sha256_file
-from dermdistill.images.preprocess import PREPROCESS_VERSION
-from dermdistill.licences import KINDS, binding, kind_of
-from dermdistill.specs import Strict, load_header
+from dermdistill.predict.graphs import MAX_GRAPH, check_graph
+from dermdistill.predict.header import GRAPH, PIXELS_GRAPH, AnyHeader, read_header
+from dermdistill.specs import Strict
 
-FORMAT: Literal["dermdistill-bundle/1"] = "dermdistill-bundle/1"
-GRAPH = "model.onnx"
 WEIGHTS = Path(str(resources.files("dermdistill"))) / "weights"
 """A folder for each bundle that ships, and the name of the default one in the file `DEFAULT`."""
-
-
-class InputSpec(Strict):
-    """What the graph expects: RGB in [0, 1], float32, [N, 3, size, size]."""
-
-    size: int = Field(gt=0)
-    layout: Literal["NCHW"] = "NCHW"
-    dtype: Literal["float32"] = "float32"
-    range: tuple[float, float] = (0.0, 1.0)
-    resize: str = PREPROCESS_VERSION
-
-
-class ThresholdSpec(Strict):
-    """An operating point: at or above `value` an image counts as positive."""
-
-    value: float = Field(ge=0, le=1)
-    sensitivity: float | None
-    """On the data that it was chosen on."""
-    specificity: float | None
-    chosen_on: str
-    n: int
-    positives: int
-
-
-class LicenceFacts(Strict):
-    """Under what the bundle may be used."""
-
-    code: str
-    weights: str
-
-
-class DataFacts(Strict):
-    """The images that the model learned from."""
-
-    manifest_sha256: str
-    splits_sha256: str | None
-    sources: tuple[str, ...]
-    licences: tuple[str, ...]
-    teachers_licences: tuple[str, ...] = ()
-    """Of the images that its teachers learned from; nothing without teachers, and in older bundles."""
-    images: dict[str, int]
-    """How many of each role: train, validation, test."""
-    synthetic: bool
-    """Whether any were generated; such a model says nothing about skin."""
-
-
-class ModelFacts(Strict):
-    """The network and its cost for one image."""
-
-    name: str
-    stage: str
-    parameters: int
-    macs: int
-    weights_sha256: str
-
-
-class ParityFacts(Strict):
-    """How far the graph's outputs are from those of the network that it was made from."""
-
-    logits_max_abs_difference: float
-    probabilities_max_abs_difference: float
-    probability_tolerance: float
-    images: int
-    runtimes: tuple[str, ...]
-
-
-class BundleHeader(Strict):
-    """The contents of bundle.json."""
-
-    format: Literal["dermdistill-bundle/1"] = FORMAT
-    name: str
-    version: str
-    classes: tuple[str, ...] = Field(min_length=2)
-    melanoma_index: int = Field(ge=0)
-    input: InputSpec
-    temperature: float = Field(gt=0)
-    default_threshold: str
-    thresholds: dict[str, ThresholdSpec] = Field(min_length=1)
-    licence: LicenceFacts
-    data: DataFacts
-    model: ModelFacts
-    parity: ParityFacts
-    files: dict[str, str]
-    """SHA-256 of each other file."""
-    intended_use: str
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.melanoma_index >= len(self.classes):
-            raise ValueError(f"melanoma_index {self.melanoma_index} is beyond the {len(self.classes)} classes")
-        if self.default_threshold not in self.thresholds:
-            raise ValueError(f"default_threshold '{self.default_threshold}' is none of {sorted(self.thresholds)}")
-        if self.input.resize != PREPROCESS_VERSION:
-            raise ValueError(f"preprocessing '{self.input.resize}' is not known, expected '{PREPROCESS_VERSION}'")
-        bound = binding([*self.data.licences, *self.data.teachers_licences])
-        if KINDS.index(kind_of(self.licence.weights)) < KINDS.index(kind_of(bound)):
-            raise ValueError(
-                f"licence.weights is '{self.licence.weights}', which is freer than the images that the network or its "
-                f"teachers learned from: {bound}"
-            )
-        return self
 
 
 class Bundle(Strict):
     """A checked bundle on disk."""
 
     folder: Path
-    spec: BundleHeader
+    spec: AnyHeader
 
     @property
     def graph(self) -> Path:
+        """The graph for batches of images that have the model's size."""
         return self.folder / GRAPH
+
+    @property
+    def pixels_graph(self) -> Path:
+        """The graph for one image of any size; bundles of format 1 have none."""
+        return self.folder / PIXELS_GRAPH
 
 
 def read_bundle(folder: str | Path) -> Bundle:
-    """Open a bundle and check every file's hash.
+    """Open a bundle and check every file's hash, and that its graphs are nothing but arithmetic.
 
     Raises:
         InputError: no bundle there.
-        IntegrityError: a file is missing, changed, or does not fit the format.
+        IntegrityError: a file is missing, changed or too large, does not fit the format, or a graph holds what is not
+            allowed.
     """
     folder = Path(folder)
-    path = folder / "bundle.json"
-    if not path.is_file():
-        raise InputError(f"{folder} is not a bundle: it has no bundle.json; make one with `dermdistill export`")
-    spec = load_header(path, BundleHeader)
-    for name, expected in {GRAPH: spec.files.get(GRAPH), **spec.files}.items():
+    spec = read_header(folder)
+    for name, expected in {**dict.fromkeys(spec.graphs), **spec.files}.items():
         file = folder / name
-        if Path(name).name != name or expected is None or not file.is_file():
+        if expected is None or not file.is_file():
             raise IntegrityError(f"{folder} lacks {name}, or bundle.json does not list it")
+        if (size := file.stat().st_size) > MAX_GRAPH:
+            raise IntegrityError(f"{file} has {size} bytes, at most {MAX_GRAPH} are read")
         if (found := sha256_file(file)) != expected:
             raise IntegrityError(f"{file} was changed: its SHA-256 is {found[:12]}…, bundle.json says {expected[:12]}…")
+    for name in spec.graphs:
+        check_graph(folder / name)
     return Bundle(folder=folder, spec=spec)
 
 

@@ -19,11 +19,10 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import Report, load_report
 from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import sha256_file, write_text
-from dermdistill.predict.bundle import BundleHeader
+from dermdistill.predict.header import read_header
 from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
 from dermdistill.publish.models import out_of_fold
 from dermdistill.publish.repository import add_root, find_root, replace_between
-from dermdistill.specs import load_header
 
 HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
 CHART = Path("docs") / "images" / "results.svg"
@@ -58,7 +57,7 @@ def shipped_bundle(root: Path) -> Path:
 def rows(root: Path) -> list[Row]:
     """The shipped student out of fold, within collections, and on the external tests of its graph."""
     bundle = shipped_bundle(root)
-    header = load_header(bundle / "bundle.json", BundleHeader)
+    header = read_header(bundle)
     figures = out_of_fold(bundle)
     if figures is None:
         raise InputError(f"{bundle} has no figures of its graph; ship it again with dermdistill.publish.results")

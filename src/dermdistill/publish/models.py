@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dermdistill.files import sha256_file
-from dermdistill.predict.bundle import GRAPH, BundleHeader, shipped_bundles
+from dermdistill.predict.bundle import shipped_bundles
+from dermdistill.predict.header import GRAPH, read_header
 from dermdistill.publish.external import read_external, scored
 from dermdistill.specs import Strict, load_header
 
@@ -87,7 +88,7 @@ def shipped_models() -> list[ShippedModel]:
     external = read_external(external_path()) if external_path().exists() else None
     made: list[ShippedModel] = []
     for name, folder in shipped_bundles().items():
-        header = load_header(folder / "bundle.json", BundleHeader)
+        header = read_header(folder)
         known = scored(external, sha256_file(folder / GRAPH)) if external else None
         tests: dict[str, Any] = {
             test.name: {"images": test.images, "melanomas": test.melanomas,

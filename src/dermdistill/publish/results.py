@@ -24,7 +24,7 @@ from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import read_json, sha256_file, write_json, write_text
-from dermdistill.predict.bundle import GRAPH
+from dermdistill.predict.header import GRAPH
 from dermdistill.publish.external import amend_card
 from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.models import FIGURES, Area, OutOfFold
@@ -142,18 +142,18 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def ship(work: Work, name: str, root: Path, *, default: bool = False) -> None:
-    """Put a student's bundle into the package, in place of one of its name.
+    """Put a bundle into the package, in place of one of its name.
 
     Args:
         work: a finished recipe.
-        name: of the student.
+        name: of the student, or of the teacher that is exported.
         root: the repository.
         default: use it where no model is named; the first that ships is the default in any case.
     """
     weights = root / "src" / "dermdistill" / "weights"
     shutil.rmtree(weights / name, ignore_errors=True)
     shutil.copytree(work.bundle(name), weights / name)
-    shutil.copyfile(Run(work.shipped.student(name)).weights(), weights / name / "model.safetensors")
+    shutil.copyfile(Run(work.shipped.run(name)).weights(), weights / name / "model.safetensors")
     amend_card(weights / name, root / EXTERNAL)
     write_figures(weights / name, work.report / "report.json", work.recipe.name)
     if default or not (weights / "DEFAULT").exists():

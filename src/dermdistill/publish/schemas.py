@@ -28,7 +28,7 @@ REGISTRY = {
     "artifacts": "dermdistill.publish.artifacts:ArtifactIndex",
     "bank": "dermdistill.distillation.bank_format:BankHeader",
     "bank-teacher": "dermdistill.distillation.bank_format:BankTeacher",
-    "bundle": "dermdistill.predict.bundle:BundleHeader",
+    "bundle": "dermdistill.predict.header:BundleHeader",
     "external-tests": "dermdistill.publish.external:External",
     "recipe": "dermdistill.recipe.spec:Recipe",
     "report": "dermdistill.evaluate.document:Report",
