@@ -3,7 +3,7 @@
 
 VENV := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage lint format types wheel check artifacts docs schemas bench clean
+.PHONY: help setup demo page test coverage lint format types wheel check artifacts docs schemas bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ setup: .venv/.synced ## Make or update .venv (the other targets do it by themsel
 
 demo: setup ## Run every stage on synthetic images, or on real ones: make demo DATA=folder
 	$(VENV)/dermdistill demo $(if $(DATA),--data "$(DATA)" --out work/demo-real,--out work/demo)
+
+page: setup ## Write the page that judges images in the browser into dist/page/
+	$(VENV)/dermdistill page --to dist/page
 
 test: setup ## Run the tests, in two processes
 	$(VENV)/python -m pytest -n 2 --dist loadfile

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -183,6 +184,32 @@ def check_heic(at: Environment) -> None:
     expect(row["status"] == "ok", f"the HEIC photograph's answer has the status {row['status']}: {row['message']}")
 
 
+def check_serve(at: Environment) -> None:
+    """Start the service, ask it for a prediction, and stop it."""
+    at.lacks("torch", "pandas")
+    at.run(
+        "python", "-I", "-c", "from PIL import Image\nImage.new('RGB', (600, 450), (222, 184, 160)).save('photo.jpg')"
+    )
+    key = at.run("dermdistill", "serve-key", "check", "--keys", "keys.txt").strip()
+    code = f"""
+import base64, json, pathlib, re, signal, subprocess, sys, urllib.request
+command = [sys.executable, "-m", "dermdistill", "serve", "--port", "0", "--keys", "keys.txt"]
+service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+try:
+    address = next(found[0] for line in service.stderr if (found := re.findall(r"on (http://\S+)", line)))
+    images = [{{"data": base64.b64encode(pathlib.Path("photo.jpg").read_bytes()).decode()}}]
+    headers = {{"Content-Type": "application/json", "Authorization": "Bearer {key}"}}
+    asked = urllib.request.Request(address + "/v1/predict", json.dumps({{"images": images}}).encode(), headers)
+    print("ANSWER", urllib.request.urlopen(asked, timeout=60).read().decode())
+finally:
+    service.terminate()
+    service.wait(60)
+"""
+    (told,) = re.findall(r"^ANSWER (.*)$", at.run("python", "-I", "-c", code), re.MULTILINE)
+    (result,) = json.loads(told)["results"]
+    expect(result["status"] == "ok", f"the service's answer has the status {result['status']}")
+
+
 def check_openvino(at: Environment) -> None:
     """Predict with OpenVINO, and with ONNX Runtime: the answers are the same."""
     at.lacks("torch", "pandas")
@@ -210,6 +237,7 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "export": check_export,
     "tensorboard": check_tensorboard,
     "heic": check_heic,
+    "serve": check_serve,
     "openvino": check_openvino,
     "docs": check_docs,
 }

@@ -17,6 +17,8 @@ from dermdistill.errors import DermdistillError, InputError, MissingExtraError, 
 from dermdistill.version import __version__
 
 EXTRA_OF = {
+    "anyio": "serve",
+    "fastapi": "serve",
     "h5py": "fetch",
     "imagehash": "data",
     "isic_cli": "fetch",
@@ -30,17 +32,21 @@ EXTRA_OF = {
     "openvino": "openvino",
     "pandas": "data",
     "pillow_heif": "heic",
+    "prometheus_client": "serve",
     "psutil": "train",
     "pyarrow": "data",
+    "python_multipart": "serve",
     "requests": "fetch",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "data",
+    "starlette": "serve",
     "tensorboard": "tensorboard",
     "timm": "train",
     "torch": "train",
     "torchvision": "train",
     "urllib3": "fetch",
+    "uvicorn": "serve",
 }
 
 app = typer.Typer(
@@ -67,9 +73,9 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, recipes, reproduce, train
+    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, models, page, recipes, reproduce, serve, train
 
-    for module in (demo, train, evaluate, deploy, artifacts):
+    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")

@@ -1,0 +1,23 @@
+/** The table as CSV, with the columns of `dermdistill predict`. */
+
+import type { Item } from "./state";
+
+export function toCsv(items: Item[], classes: string[], melanoma: number, threshold: number): string {
+  const header = ["file", "status", "p_melanoma", "decision", "message", ...classes.map((name) => `p_${name}`)];
+  const rows = items.map((item) => {
+    const { answer } = item;
+    if (!answer) return [item.name, item.status, "", "", item.message, ...classes.map(() => "")];
+    const p = answer.probabilities[melanoma]!;
+    const decision = p >= threshold ? "above_threshold" : "below_threshold";
+    return [item.name, "ok", round(p), decision, item.message, ...answer.probabilities.map(round)];
+  });
+  return [header, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+const round = (value: number): string => String(Math.round(value * 1e6) / 1e6);
+
+/** A cell; a text that a spreadsheet would run as a formula gets an apostrophe. */
+function cell(value: string): string {
+  const safe = /^[=+@\t\r]|^-(?![\d.])/.test(value) ? `'${value}` : value;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}

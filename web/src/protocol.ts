@@ -1,0 +1,18 @@
+/** What the page and its thread say to each other. */
+
+import type { Header, Vector } from "./header";
+import type { Measures } from "./quality";
+
+export type Request =
+  | { kind: "start"; engine: ArrayBuffer; graph: ArrayBuffer; header: Header }
+  | { kind: "check"; vector: Vector }
+  | { kind: "judge"; file: Blob }
+  | { kind: "explain"; pixels: Uint8Array };
+
+export interface Reply {
+  start: void;
+  /** Null if the answer is right, else what is wrong. */
+  check: string | null;
+  judge: { probabilities: number[]; pixels: Uint8Array; measures: Measures };
+  explain: { effects: number[]; covered: number[] };
+}

@@ -1,0 +1,102 @@
+/**
+ * The thread that decodes, judges and explains.
+ *
+ * The page starts it from a blob after it has closed its connections, so that the same policy holds here: this thread
+ * can reach no address either. It gets the engine and the graph as bytes.
+ */
+
+import * as ort from "onnxruntime-web/wasm";
+
+import { decode, ImageError } from "./decode";
+import type { Header, Vector } from "./header";
+import { GRID, logOdds, occluded } from "./occlude";
+import type { Reply, Request } from "./protocol";
+import { measure, SIDE } from "./quality";
+import { resized, samePixels } from "./selftest";
+
+let session: ort.InferenceSession;
+let header: Header;
+
+async function start(engine: ArrayBuffer, graph: ArrayBuffer, spec: Header): Promise<void> {
+  ort.env.wasm.wasmBinary = engine;
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  header = spec;
+  session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"] });
+}
+
+/** Class probabilities [images][classes] of RGB squares [size, size, 3]. */
+async function probabilities(squares: Uint8Array[]): Promise<number[][]> {
+  const { size } = header.input;
+  const plane = size * size;
+  const batch = new Float32Array(squares.length * 3 * plane);
+  squares.forEach((square, image) => {
+    for (let at = 0; at < plane; at++) {
+      for (let colour = 0; colour < 3; colour++) {
+        batch[(image * 3 + colour) * plane + at] = square[at * 3 + colour]! / 255;
+      }
+    }
+  });
+  const fed = { image: new ort.Tensor("float32", batch, [squares.length, 3, size, size]) };
+  const found = (await session.run(fed, ["probabilities"]))["probabilities"]!.data as Float32Array;
+  const { length } = header.classes;
+  const rows = squares.map((_, image) => Array.from(found.subarray(image * length, (image + 1) * length)));
+  const sane = (row: number[]) => row.every((p) => p >= -1e-3) && Math.abs(row.reduce((a, b) => a + b) - 1) <= 1e-3;
+  if (!rows.every(sane)) throw new ImageError("failed");
+  return rows;
+}
+
+/** What is wrong with the answer to a test vector; null if it is right. */
+async function check(vector: Vector): Promise<Reply["check"]> {
+  const pixels = resized(vector, header.input.size);
+  if (!(await samePixels(vector, pixels, header.input.size))) return `${vector.name}: pixels`;
+  const [row] = await probabilities([pixels]);
+  const off = Math.max(...row!.map((p, index) => Math.abs(p - vector.probabilities[index]!)));
+  return off <= header.vectors!.probability_tolerance ? null : `${vector.name}: ${off.toPrecision(2)}`;
+}
+
+async function judge(file: Blob): Promise<Reply["judge"]> {
+  const { width, height, squares } = await decode(file, [header.input.size, SIDE]);
+  const [pixels, large] = squares as [Uint8Array, Uint8Array];
+  const [row] = await probabilities([pixels]);
+  return { probabilities: row!, pixels, measures: measure(large, width, height) };
+}
+
+/** How far the log-odds of melanoma fall where each part of the image is covered, [GRID * GRID]. */
+async function explain(pixels: Uint8Array, tell: (done: number) => void): Promise<Reply["explain"]> {
+  const { melanoma_index: index, input } = header;
+  const [whole] = await probabilities([pixels]);
+  const effects: number[] = [];
+  const covered: number[] = [];
+  for (let row = 0; row < GRID; row++) {
+    const images = Array.from({ length: GRID }, (_, column) => occluded(pixels, input.size, row, column));
+    for (const judged of await probabilities(images)) {
+      covered.push(judged[index]!);
+      effects.push(logOdds(whole![index]!) - logOdds(judged[index]!));
+    }
+    tell((row + 1) / GRID);
+  }
+  return { effects, covered };
+}
+
+async function reply(data: Request & { id: number }): Promise<void> {
+  const { id } = data;
+  try {
+    const tell = (done: number) => self.postMessage({ id, done });
+    const value =
+      data.kind === "start" ? await start(data.engine, data.graph, data.header)
+      : data.kind === "check" ? await check(data.vector)
+      : data.kind === "judge" ? await judge(data.file)
+      : await explain(data.pixels, tell);
+    self.postMessage({ id, value });
+  } catch (error) {
+    const reason = error instanceof ImageError ? error.reason : "failed";
+    self.postMessage({ id, error: reason, detail: String(error) });
+  }
+}
+
+/** One request after the other: the runtime takes no second one meanwhile. */
+let queue = Promise.resolve();
+self.onmessage = ({ data }: MessageEvent<Request & { id: number }>) => {
+  queue = queue.then(() => reply(data));
+};
