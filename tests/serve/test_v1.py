@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dermdistill.classes import DISCLAIMER
-from dermdistill.predict.bundle import GRAPH
+from dermdistill.predict.header import GRAPH
 from dermdistill.predict.predictor import Predictor
 
 

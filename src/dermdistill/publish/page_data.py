@@ -124,7 +124,7 @@ def curve(judged: Judged, own: Sequence[float]) -> Iterator[tuple[float, int, in
 
 def bins(judged: Judged) -> Iterator[ValueBin]:
     """How many images with similar values show a melanoma."""
-    low = BOUNDS[0]
+    low: float = BOUNDS[0]
     for high in BOUNDS[1:]:
         inside = (judged.p >= low) & ((judged.p < high) | (high == 1))
         left = judged.p >= high

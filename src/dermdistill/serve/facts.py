@@ -3,7 +3,8 @@
 import re
 
 from dermdistill.classes import CLASS_NAMES
-from dermdistill.predict.bundle import GRAPH, Bundle
+from dermdistill.predict.bundle import Bundle
+from dermdistill.predict.header import GRAPH
 from dermdistill.serve.schemas import ClassOut, FigureOut, ModelName, ModelOut, ThresholdUsed
 from dermdistill.serve.settings import Limits
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from dermdistill.classes import DISCLAIMER
-from dermdistill.predict.bundle import DataFacts, InputSpec, LicenceFacts, ModelFacts, ThresholdSpec
+from dermdistill.predict.header import DataFacts, InputSpec, LicenceFacts, ModelFacts, ThresholdSpec
 from dermdistill.specs import Strict
 
 Probability = Annotated[float, Field(ge=0, le=1)]
