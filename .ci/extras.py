@@ -184,18 +184,6 @@ def check_heic(at: Environment) -> None:
     expect(row["status"] == "ok", f"the HEIC photograph's answer has the status {row['status']}: {row['message']}")
 
 
-def check_openvino(at: Environment) -> None:
-    """Predict with OpenVINO, and with ONNX Runtime: the answers are the same."""
-    at.lacks("torch", "pandas")
-    code = "from PIL import Image\nImage.radial_gradient('L').convert('RGB').save('photo.png')\n"
-    at.run("python", "-I", "-c", code)
-    found = [
-        json.loads(at.run("dermdistill", "predict", "photo.png", "--format", "json", "--runtime", runtime))["results"]
-        for runtime in ("openvino", "onnxruntime")
-    ]
-    expect(abs(found[0][0]["p_melanoma"] - found[1][0]["p_melanoma"]) < 1e-4, f"the answers differ: {found}")
-
-
 def check_serve(at: Environment) -> None:
     """Start the service, ask it for a prediction, and stop it."""
     at.lacks("torch", "pandas")
@@ -222,6 +210,18 @@ finally:
     expect(result["status"] == "ok", f"the service's answer has the status {result['status']}")
 
 
+def check_openvino(at: Environment) -> None:
+    """Predict with OpenVINO, and with ONNX Runtime: the answers are the same."""
+    at.lacks("torch", "pandas")
+    code = "from PIL import Image\nImage.radial_gradient('L').convert('RGB').save('photo.png')\n"
+    at.run("python", "-I", "-c", code)
+    found = [
+        json.loads(at.run("dermdistill", "predict", "photo.png", "--format", "json", "--runtime", runtime))["results"]
+        for runtime in ("openvino", "onnxruntime")
+    ]
+    expect(abs(found[0][0]["p_melanoma"] - found[1][0]["p_melanoma"]) < 1e-4, f"the answers differ: {found}")
+
+
 def check_docs(at: Environment) -> None:
     """Build this documentation, strictly."""
     at.lacks("torch", "pandas")
@@ -237,8 +237,8 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "export": check_export,
     "tensorboard": check_tensorboard,
     "heic": check_heic,
-    "openvino": check_openvino,
     "serve": check_serve,
+    "openvino": check_openvino,
     "docs": check_docs,
 }
 ELSEWHERE = {"all": "make demo and make test run in it", "dev": "make lint, make types and make test run in it"}

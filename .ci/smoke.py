@@ -97,6 +97,18 @@ def check_predict(folder: Path) -> None:
     dermdistill("predict", str(good), "--format", "no-such-format", code=2)
 
 
+def check_models() -> None:
+    """What ships is listed with its figures, and each model can be named."""
+    models = json.loads(dermdistill("models", "--json"))
+    expect(bool(models) and models[0]["default"], "no model ships, or none is the default")
+    for model in models:
+        expect(model["out_of_fold"] is not None, f"{model['name']} has no figures of its graph")
+        check_row(
+            json.loads(dermdistill("predict", "spot.jpg", "--model", model["name"], "--format", "json"))["results"][0]
+        )
+    print(f"dermdistill models: {', '.join(model['name'] for model in models)}")
+
+
 def check_nothing_is_kept(folder: Path) -> None:
     """With an empty home folder: no package that we use leaves anything there."""
     home = folder / "home"
@@ -124,6 +136,7 @@ def main() -> None:
         check_start("--help")
         check_predict(Path(folder))
         check_damage(Path(folder))
+        check_models()
         check_start("predict", "spot.jpg")
         check_nothing_is_kept(Path(folder))
 

@@ -226,7 +226,8 @@ def test_the_readme_shows_the_figures_of_the_results():
     chart = (ROOT / front.CHART).read_text(encoding="utf-8")
     assert front.figures(rows, comparison) in chart, "the chart shows other figures; write it again"
     header = json.loads((front.shipped_bundle(ROOT) / "bundle.json").read_text(encoding="utf-8"))
-    release = json.loads((ROOT / "results" / "release" / "report.json").read_text(encoding="utf-8"))
+    figures = json.loads((front.shipped_bundle(ROOT) / "figures.json").read_text(encoding="utf-8"))
+    release = json.loads((ROOT / "results" / figures["recipe"] / "report.json").read_text(encoding="utf-8"))
     name, model = header["name"], header["model"]
     share = model["parameters"] / release["models"][release["baseline"]]["parameters"]
     words = " ".join(readme.split())

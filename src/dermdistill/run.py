@@ -37,6 +37,8 @@ class Taught(Header):
     image_size: int | None
     """None for logits that came as a table."""
     model_sha256: str
+    licences: tuple[str, ...] | None = None
+    """Of the images that it learned from; None where its run does not say."""
 
 
 class AnyInputs(Header):
@@ -96,6 +98,8 @@ class TrainedHeader(RunHeader):
     inputs: Inputs
     roles: dict[str, int]
     data_sources: tuple[str, ...] = ()
+    data_licences: tuple[str, ...] | None = None
+    """Of the images; None in runs from before this was recorded."""
     parameters: int
     macs: int
     best_epoch: int

@@ -291,3 +291,10 @@ def test_a_student_names_only_the_views_and_teachers_that_it_learned_from(train_
     assert grown.views == 5
     again = train_student("named", given={"bank": grown})
     assert again.load() == run.load()
+
+
+@pytest.mark.parametrize("labels", ["bank", "online"])
+def test_a_run_names_the_licences_that_its_teachers_learned_under(train_student, teachers, labels):
+    run = train_student(f"licensed-{labels}", {"labels": labels}, epochs=1)
+    assert [teacher.licences for teacher in run.trained().taught_by] == [("CC0-1.0",)] * 2
+    assert run.trained().data_licences == ("CC0-1.0",)

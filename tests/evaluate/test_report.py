@@ -406,6 +406,52 @@ def test_the_command(files: Path):
     assert "out/report.html" in done.output.replace("\n", "")
 
 
+def test_the_command_cuts_models_to_their_common_images(files: Path, models: dict[str, ModelPredictions]):
+    tested = models["teacher"].ids("test")
+    whole = models["teacher"].table
+    whole[~whole["image_id"].isin(tested[:5])].to_parquet(files / "teacher.parquet")
+    done = call(files)
+    assert isinstance(done.exception, InputError)
+    done = call(files, "--common")
+    assert done.exit_code == 0, done.output
+    assert "those that all models predicted (left out: 5 of student)" in re.sub(r"\s+", " ", done.output)
+    report = strict(files / "out" / "report.json")
+    assert report["data"]["n"] == len(tested) - 5
+    assert report["data"]["left_out"] == {"student": 5}
+    assert "left out: 5 of student" in (files / "out" / "table.md").read_text()
+    kept = tested[5:]
+    table = models["student"].table.set_index("image_id").loc[kept]
+    manifest = pd.read_parquet(files / "manifest.parquet").set_index("image_id").loc[kept]
+    entry = report["models"]["student"]
+    logits = table[[f"logit_{name}" for name in CLASSES]].to_numpy(float) / entry["temperature"]
+    expected = roc_auc_score(manifest["melanoma"], softmax(logits)[:, CLASSES.index("mel")])
+    assert entry["metrics"]["auroc"]["value"] == pytest.approx(expected)
+
+
+def test_models_without_a_common_image_are_refused(files: Path, models: dict[str, ModelPredictions]):
+    whole, tested = models["teacher"].table, models["teacher"].ids("test")
+    moved = whole[whole["role"] != "test"].copy()
+    moved.loc[moved.index[moved["role"] == "train"][:3], "role"] = "test"
+    moved.to_parquet(files / "teacher.parquet")
+    done = call(files, "--common")
+    assert isinstance(done.exception, InputError)
+    assert f"predicted by all models, which predicted 'teacher' 3, 'student' {len(tested)}" in str(done.exception)
+
+
+def test_the_command_compares_means_over_seeds(files: Path, models: dict[str, ModelPredictions], make_model: Make):
+    for name, seed in (("student-1", 5), ("teacher-1", 6)):
+        make_model(2.0, seed=seed).table.to_csv(files / f"{name}.csv", index=False)
+    more = [word for name in ("student-1", "teacher-1") for word in ("--model", f"{name}={files}/{name}.csv")]
+    done = call(files, *more, "--seeds")
+    assert done.exit_code == 0, done.output
+    entry = strict(files / "out" / "report.json")["over_seeds"]
+    assert entry["student"]["members"] == ["student", "student-1"]
+    gap = entry["student"]["gaps"]["teacher"]
+    shown = re.sub(r"\s+", " ", done.output)
+    assert f"mean of the seeds of student minus that of teacher: AUROC {interval(gap['auroc'], signed=True)}" in shown
+    assert isinstance(call(files, "--seeds").exception, InputError)
+
+
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [

@@ -67,6 +67,72 @@ def test_ham10000_makes_the_weights_non_commercial(of_source, tmp_path, licences
     assert json.loads(metadata["dermdistill.licence"])["weights"] == NON_COMMERCIAL
 
 
+def _taught(licences):
+    return [{"name": "t", "model": "net", "image_size": 32, "model_sha256": "0" * 64, "licences": licences}]
+
+
+@pytest.mark.parametrize(
+    ("teachers", "weights"),
+    [
+        ({"taught_by": _taught([NON_COMMERCIAL, "CC0-1.0"])}, NON_COMMERCIAL),
+        ({"taught_by": _taught(["CC BY 4.0"])}, "CC BY 4.0"),
+        ({"taught_by": _taught(["CC0-1.0"])}, "CC0-1.0"),
+        ({"taught_by": _taught(None)}, "unknown"),
+        ({"taught_by": _taught(["CC0-1.0"]) + _taught([NON_COMMERCIAL])}, NON_COMMERCIAL),
+    ],
+)
+def test_a_student_of_free_images_is_bound_by_its_teachers(of_source, tmp_path, teachers, weights):
+    run, manifest = of_source(["isic2017"], ["CC0-1.0"])
+    _header(run, **teachers)
+    folder = export_bundle(run, tmp_path / "bundle", manifest)
+    spec = read_bundle(folder).spec
+    told = {licence for teacher in teachers["taught_by"] for licence in teacher["licences"] or ["unknown"]}
+    assert spec.licence.weights == weights
+    assert (spec.data.licences, set(spec.data.teachers_licences)) == (("CC0-1.0",), told)
+    text = (folder / "LICENSE-WEIGHTS.txt").read_text()
+    assert f"Licence of the weights of 'tiny': {weights}" in text
+    assert ("no commercial use" in text) == (weights == NON_COMMERCIAL)
+    assert "Licences of the images that its teachers learned from: " in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_student_whose_run_does_not_name_its_teachers_is_not_free(of_source, tmp_path):
+    run, manifest = of_source(["isic2017"], ["CC0-1.0"])
+    content = json.loads((run / "run.json").read_text())
+    del content["taught_by"]
+    content["recipe"]["labels"] = "bank"
+    (run / "run.json").write_text(json.dumps(content))
+    assert read_bundle(export_bundle(run, tmp_path / "bundle", manifest)).spec.licence.weights == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("licence", "data"),
+    [
+        ("CC0-1.0", {"licences": ["CC0-1.0", NON_COMMERCIAL]}),
+        ("CC BY 4.0", {"licences": ["CC0-1.0"], "teachers_licences": [NON_COMMERCIAL]}),
+        ("CC BY 4.0", {"licences": ["unknown"]}),
+        ("MIT", {"licences": [NON_COMMERCIAL]}),
+    ],
+)
+def test_a_licence_that_was_made_freer_is_refused(trained, tmp_path, licence, data):
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained.bundle, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    content["licence"]["weights"] = licence
+    content["data"] |= data
+    (folder / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match=f"licence.weights is '{licence}', which is freer than the images"):
+        read_bundle(folder)
+
+
+def test_a_bundle_from_before_teachers_licences_were_kept_is_read(trained, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained.bundle, folder)
+    content = json.loads((folder / "bundle.json").read_text())
+    del content["data"]["teachers_licences"]
+    (folder / "bundle.json").write_text(json.dumps(content))
+    assert read_bundle(folder).spec.data.teachers_licences == ()
+
+
 def _arguments(run_and_manifest, out):
     run, manifest = run_and_manifest
     return run, out, manifest

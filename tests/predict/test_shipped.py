@@ -1,28 +1,34 @@
-"""The bundle that ships with the package: small, real, under the licence of its images, and the one that was judged."""
+"""The bundles that ship with the package: small, real, under the licence of their images, and the ones judged."""
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from dermdistill.classes import CLASSES
+from dermdistill.cli import app
+from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
+from dermdistill.licences import binding
 from dermdistill.networks import registry
 from dermdistill.networks.registry import BUDGET
-from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict import bundle
+from dermdistill.predict.bundle import default_bundle, find_bundle, read_bundle, shipped_bundles
 from dermdistill.predict.predictor import Predictor
 from dermdistill.training.task import normalise
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return read_bundle(default_bundle())
+@pytest.fixture(scope="module", params=shipped_bundles().values(), ids=shipped_bundles())
+def shipped(request):
+    return read_bundle(request.param)
 
 
 def test_it_is_small_real_and_complete(shipped):
@@ -50,11 +56,13 @@ def test_its_checkpoint_is_the_network_of_the_graph(shipped):
 
 
 def test_its_licence_is_that_of_its_images(shipped):
-    assert "ham10000" in shipped.spec.data.sources
-    assert shipped.spec.licence.model_dump() == {"code": "Apache-2.0", "weights": "CC BY-NC 4.0"}
-    card = (shipped.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "Weights: CC BY-NC 4.0" in card
-    assert "no commercial use" in (shipped.folder / "LICENSE-WEIGHTS.txt").read_text(encoding="utf-8")
+    data = shipped.spec.data
+    weights = binding([*data.licences, *data.teachers_licences])
+    assert shipped.spec.licence.model_dump() == {"code": "Apache-2.0", "weights": weights}
+    assert f"Weights: {weights}" in (shipped.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    told = (shipped.folder / "LICENSE-WEIGHTS.txt").read_text(encoding="utf-8")
+    assert ("no commercial use" in told) == ("NC" in weights)
+    assert "NC" in weights or not {"ham10000", "ham10000-more", "ham10000-whole"} & set(data.sources)
 
 
 def test_its_card_tells_the_published_figures(shipped):
@@ -70,3 +78,47 @@ def test_its_card_tells_the_published_figures(shipped):
                     figure = entry["metrics"]["auroc"]
                     published.append(tuple(f"{figure[key]:.3f}" for key in ("value", "low", "high")))
     assert told in published
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch):
+    """The folder of the package's bundles, which holds two; the second by name is the default."""
+    for name in ("free", "other"):
+        shutil.copytree(default_bundle(), tmp_path / "weights" / name)
+    (tmp_path / "weights" / "DEFAULT").write_text("other\n")
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def test_a_model_can_be_named(two, tmp_path, monkeypatch):
+    assert shipped_bundles() == {"other": two / "other", "free": two / "free"}
+    assert Predictor().bundle.folder == default_bundle() == two / "other"
+    assert Predictor("free").bundle.folder == find_bundle("free") == two / "free"
+    assert find_bundle(two / "free") == two / "free"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "free").mkdir()
+    assert find_bundle("free") == two / "free"  # a folder of this name that is no bundle does not hide it
+    shutil.copytree(two / "other", tmp_path / "free", dirs_exist_ok=True)
+    assert find_bundle("free") == Path("free")
+
+
+def test_a_wrong_name_is_told_with_a_close_one(two):
+    with pytest.raises(InputError, match=r"no bundle at fre, .* did you mean 'free'\? These do: other, free\. "):
+        Predictor("fre")
+    with pytest.raises(InputError, match="ships with the package; These do: other, free"):
+        find_bundle("work/of/mine")
+
+
+def test_the_command_takes_a_name(two, picture, tmp_path):
+    picture().save(tmp_path / "photo.png")
+    done = CliRunner().invoke(app, ["predict", "--model", "free", "--format", "json", str(tmp_path / "photo.png")])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["predict", "--model", "othr", str(tmp_path / "photo.png")])
+    assert isinstance(done.exception, InputError)
+    assert "did you mean 'other'?" in str(done.exception)
+
+
+def test_an_installation_without_models_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path)
+    with pytest.raises(InputError, match="ships no model"):
+        default_bundle()

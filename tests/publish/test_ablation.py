@@ -9,7 +9,7 @@ from dermdistill.distillation.spec import StudentSpec
 from dermdistill.errors import InputError
 from dermdistill.files import read_json, write_json
 from dermdistill.images.view_spec import ViewSpec
-from dermdistill.publish.ablation import BASE, ROWS, judge, recipes, write_table
+from dermdistill.publish.ablation import BASE, ROWS, judge, recipes, train_rows, write_table
 from dermdistill.recipe.spec import Recipe
 from dermdistill.run import FORMAT
 
@@ -96,6 +96,37 @@ def test_the_table_is_written_as_markdown_and_json(work, tmp_path):
     assert "| base | none | 0." in page
     assert "Not finished: " in page
     assert read_json(tmp_path / "out" / "views.json")["rows"]["sharpness"]["views"]["sharpness"]["share"] == 0.7
+
+
+def test_rows_are_trained_on_one_manifest_and_what_is_done_is_skipped(tmp_path):
+    from dermdistill.data.synthetic.generate import generate
+    from dermdistill.recipe.work import Work
+
+    manifest = generate(tmp_path / "images", n=60, size=48)
+    lesions = sorted(manifest["lesion_id"].unique())
+    manifest["collection"] = [COLLECTIONS[lesions.index(lesion) % 2] for lesion in manifest["lesion_id"]]
+    write_manifest(manifest, tmp_path / "manifest.parquet")
+    train = {"epochs": 1, "batch_size": 8}
+    recipe = Recipe(
+        name="views",
+        data=DataSpec(manifest=str(tmp_path / "manifest.parquet")),
+        split=SplitSpec(scheme="collections", tested=COLLECTIONS[:1]),
+        students=[
+            _student("seed-0", seed=0, image_size=32, train=train),
+            _student("seed-1", seed=1, image_size=32, train=train),
+        ],
+    )
+    told = []
+    folder = Work(recipe, tmp_path / "rows", cache=tmp_path / "cache")
+    train_rows(recipe, folder, ["gamma"], told.append)
+    manifests = [(tmp_path / "rows" / f"views-{row}" / "manifest.parquet").read_bytes() for row in ("base", "gamma")]
+    assert manifests[0] == manifests[1]
+    assert "gamma" in judge(recipe, tmp_path / "rows", replicates=20)["rows"]
+    told.clear()
+    train_rows(recipe, folder, ["gamma"], told.append)
+    assert {line for line in told if "distill" in line} == {line for line in told if line.endswith("done before")} - {
+        "data: done before", "split: done before",
+    }  # fmt: skip
 
 
 def test_without_the_base_there_is_nothing_to_compare_with(work):

@@ -8,7 +8,7 @@ import pytest
 
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
-from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.bundle import default_bundle, read_bundle, shipped_bundles
 from dermdistill.publish import external, front
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,11 @@ def test_a_graph_without_tests_is_not_yet_scored(bundle: Path, tmp_path: Path):
     read_bundle(bundle)
 
 
-def test_the_shipped_card_is_up_to_date():
-    card = (default_bundle() / "MODEL_CARD.md").read_text(encoding="utf-8")
-    told = external.section(external.read_external(FILE), sha256_file(default_bundle() / "model.onnx"))
-    assert f"{external.HEADING}\n\n{told}\n\n" in card
+def test_the_shipped_cards_are_up_to_date():
+    for bundle in shipped_bundles().values():
+        card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+        told = external.section(external.read_external(FILE), sha256_file(bundle / "model.onnx"))
+        assert f"{external.HEADING}\n\n{told}\n\n" in card
 
 
 def test_the_table_of_the_readme_says_so_too():
@@ -60,8 +61,11 @@ def test_the_table_of_the_readme_says_so_too():
 
 def test_the_page_shows_every_scored_bundle(tmp_path: Path):
     known = external.read_external(FILE)
-    page = front.external_page(known, "0" * 64)
-    assert page.index(external.NOT_YET) < page.index("## An earlier bundle") < page.index("PH2")
+    page = front.external_page(known, {"new": "0" * 64, "newer": "1" * 64})
+    places = [page.index(f"## The shipped bundle `{name}`") for name in ("new", "newer")]
+    assert places[0] < page.index(external.NOT_YET) < places[1] < page.index("## An earlier bundle") < page.index("PH2")
+    shown = front.external_page(known, front.shipped_graphs(ROOT))
+    assert f"{shown}\n<!-- /external tests" in (ROOT / front.EXTERNAL_PAGE).read_text(encoding="utf-8")
 
 
 def test_another_format_is_refused(tmp_path: Path):

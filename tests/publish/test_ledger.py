@@ -29,14 +29,16 @@ def test_the_page_is_what_the_results_and_notes_give(ledger, notes):
 
 
 def test_what_is_kept_is_what_ships(ledger, notes):
-    shipped = ROOT / "src" / "dermdistill" / "weights"
-    name = (shipped / "DEFAULT").read_text(encoding="utf-8").strip()
-    bundle = json.loads((shipped / name / "bundle.json").read_text(encoding="utf-8"))
-    kept = [row for row in ledger.entries(ROOT / "results", notes) if row["kept"]]
-    assert [row["name"] for row in kept] == [name]
-    assert kept[0]["parameters"] == bundle["model"]["parameters"]
-    value = kept[0]["thresholds"]["sensitivity_95"]["value"]
-    assert bundle["thresholds"]["sensitivity_95"]["value"] == pytest.approx(value)
+    shipped = {}
+    for path in (ROOT / "src" / "dermdistill" / "weights").glob("*/bundle.json"):
+        recipe = json.loads((path.parent / "figures.json").read_text(encoding="utf-8"))["recipe"]
+        shipped[recipe, path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
+    kept = {(row["recipe"], row["name"]): row for row in ledger.entries(ROOT / "results", notes) if row["kept"]}
+    assert kept.keys() == shipped.keys()
+    for key, bundle in shipped.items():
+        assert kept[key]["parameters"] == bundle["model"]["parameters"]
+        value = kept[key]["thresholds"]["sensitivity_95"]["value"]
+        assert bundle["thresholds"]["sensitivity_95"]["value"] == pytest.approx(value)
 
 
 def test_an_experiment_without_a_note_and_a_note_without_an_experiment_are_told(ledger, notes):

@@ -180,7 +180,7 @@ def test_a_student_of_our_own_joins_the_teachers_of_a_bank(work, tmp_path):
     assert list(report["differences"]) == ["teacher", "born-again", "taught", "alone", "alone-again"]
 
 
-def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teachers(work, tmp_path):
+def test_the_final_student_can_learn_from_the_tested_parts_teachers_while_another_ships(work, tmp_path):
     (tmp_path / "crossed.toml").write_text(
         RECIPE.replace("final = true", 'final = true\nfinal_teachers = "tested"').replace(
             "tested = [0, 2]", "tested = [1, 2]"
@@ -201,6 +201,14 @@ def test_the_final_student_can_learn_from_the_ensemble_of_the_tested_parts_teach
     assert f"Soft labels: the average of `mobilenetv3_small_050` at 32 px (`{hashes[0][:12]}`), " in card
     assert len(bank.images) == 120
     _check_that_one_more_fold_asks_for_another_final_student(tmp_path)
+    recipe = (tmp_path / "crossed.toml").read_text()
+    (tmp_path / "crossed.toml").write_text(recipe + '[export]\nteachers = ["teacher"]\n')
+    done = _invoke(tmp_path)
+    assert done.exit_code == 0, done.output
+    trained = json.loads((final / "teachers" / "teacher" / "run.json").read_text())
+    bundle = json.loads((tmp_path / "out" / "bundles" / "teacher" / "bundle.json").read_text())
+    assert bundle["model"]["weights_sha256"] == trained["model_sha256"] not in hashes
+    assert bundle["thresholds"]["sensitivity_95"]["chosen_on"] == "out-of-fold"
 
 
 def _check_that_one_more_fold_asks_for_another_final_student(folder):

@@ -122,6 +122,11 @@ def test_images_that_show_nothing_are_set_aside_before_anything_is_trained(tmp_p
         ({"data": {}}, "give one of"),
         ({"data": {"manifest": "m.parquet", "synthetic": {}}}, "give one of"),
         ({"data": {"manifest": "m.parquet", "limit": 100}}, "limit, drop_unknown and drop_other do not go with it"),
+        (
+            {"data": {"synthetic": {}, "licences": ["CC0"]}},
+            r"data.licences chooses among the images of \[\[data.sources",
+        ),
+        ({"data": {"sources": [{"path": "a"}], "licences": ["CC1"]}}, "data.licences.0"),
         ({"data": {"synthetic": {}}, "split": {"file": "s.json"}}, "split.file needs data.manifest"),
         ({"data": {"manifest": "m.parquet"}, "split": {"held_out": "test"}}, "held_out = 'test' needs split.file"),
     ],
@@ -146,6 +151,30 @@ def test_what_an_import_leaves_out_is_told_in_a_recipe_too(tmp_path, images):
     run_recipe(Work(recipe, tmp_path / "work", root), fabric, told.append, only=lambda stage: False)
     assert any(line.startswith("data: passed over 1 ") and line.endswith("scan.dcm") for line in told), told
     assert f"data: note: {root / 'more'} holds no melanoma: nothing can be trained or tested on it alone" in told
+
+
+def test_only_images_under_the_licences_of_the_recipe_are_used(tmp_path, images):
+    folder = tmp_path / "data" / "archive"
+    images(folder / "images", 21)
+    names = [path.stem for path in sorted((folder / "images").iterdir())]
+    table = pd.DataFrame({"isic_id": names, "image_type": "dermoscopic"})
+    table["diagnosis"] = ["melanoma"] * 9 + ["nevus"] * 12
+    table["copyright_license"] = ["CC-0"] * 15 + ["CC-BY"] * 3 + ["CC-BY-NC"] * 3
+    table.to_csv(folder / "metadata.csv", index=False)
+    fabric, told = make_fabric("cpu"), []
+    fabric.launch()
+
+    def manifest(*licences):
+        source = {"path": "archive", "layout": "isic-archive"}
+        recipe = _recipe(data={"sources": [source], "licences": licences}, split={"folds": 3})
+        work = Work(recipe, tmp_path / "-".join(licences), tmp_path / "data")
+        run_recipe(work, fabric, told.append, only=lambda stage: False)
+        return Session(work, fabric).manifest
+
+    assert set(manifest("CC0", "CC BY")["licence"]) == {"CC-0", "CC-BY"}
+    assert "data: dropped 3: under the licence CC-BY-NC" in told
+    with pytest.raises(InputError, match="keeps only images under CC BY-SA, and no image is"):
+        manifest("CC BY-SA")
 
 
 def test_damaged_images_are_set_aside_with_their_reason(tmp_path, images):

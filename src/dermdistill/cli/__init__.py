@@ -73,9 +73,9 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, page, recipes, reproduce, serve, train
+    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, models, page, recipes, reproduce, serve, train
 
-    for module in (demo, train, evaluate, deploy, page, serve, artifacts):
+    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")

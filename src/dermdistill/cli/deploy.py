@@ -72,12 +72,17 @@ def verify(
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
-    model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
     threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEG files at their full size: slower.")] = False,
     runtime: Annotated[
         Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
     ] = Runtime.onnxruntime,
@@ -98,8 +103,8 @@ def predict(
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
     predictor = Predictor(
-        model, threshold=threshold, threads=threads, damaged=damaged.value, runtime=runtime.value
-    )  # fmt: skip
+        model, threshold=threshold, threads=threads, exact=exact, damaged=damaged.value, runtime=runtime.value
+    )
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)

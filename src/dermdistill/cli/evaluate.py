@@ -35,6 +35,10 @@ def evaluate(
     robustness: Annotated[
         list[str] | None, typer.Option(help="NAME=BUNDLE to judge under resampling and JPEG compression; repeat.")
     ] = None,
+    common: Annotated[bool, typer.Option("--common", help="Judge only the images that all models predicted.")] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Tables named a, a-1, a-2, … are seeds of one recipe: compare means.")
+    ] = False,
     id_column: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="Its ids.")] = None,
     label_column: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="0 or 1, or a word.")] = None,
     probability_column: Annotated[
@@ -52,6 +56,8 @@ def evaluate(
     from rich.console import Console
 
     from dermdistill.cli.key_table import key_table
+    from dermdistill.evaluate.predictions import by_seeds, cut_to_common
+    from dermdistill.evaluate.render.markdown import gap_rows
     from dermdistill.evaluate.render.text import verdict
     from dermdistill.evaluate.report import FromImages
     from dermdistill.evaluate.report import evaluate as judge
@@ -64,6 +70,10 @@ def evaluate(
         manifest, models = _of_manifest(table, model)
     else:
         manifest, models = read_predictions(table, columns)
+    if common:
+        models = cut_to_common(models, role)
+    if seeds:
+        models = by_seeds(models)
     if out is None and model:
         raise InputError("name the report's folder with --out")
     folder = out or table.with_name(f"{table.stem}-report")
@@ -73,6 +83,8 @@ def evaluate(
         images=FromImages(samples, answerers),
     )  # fmt: skip
     Console().print(key_table(report))
+    for name, other, gap, inside in gap_rows(report)[1]:
+        typer.echo(f"mean of the seeds of {name} minus that of {other}: AUROC {gap}, within collections {inside}")
     typer.echo(" ".join(verdict(report)))
     typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, table: {folder / 'table.md'})")
 

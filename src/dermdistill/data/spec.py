@@ -29,6 +29,9 @@ class SyntheticSpec(Strict):
     """Decides the images."""
 
 
+LicenceKind = Literal["CC0", "CC BY", "CC BY-SA", "CC BY-NC"]
+
+
 class DataSpec(Strict):
     """Where the images come from."""
 
@@ -42,6 +45,8 @@ class DataSpec(Strict):
     """Leave out, and count, images of unknown diagnosis; otherwise they are an error."""
     drop_other: bool = Field(False, exclude_if=lambda value: not value)
     """Leave out, and count, images that are known to be no melanoma but have none of the seven classes."""
+    licences: tuple[LicenceKind, ...] = Field((), exclude_if=lambda value: not value)
+    """Use only images under licences of these kinds, whatever their version, and count the others; by default all."""
     limit: int | None = Field(None, ge=50)
     """Use only so many images (whole lesions, melanomas in proportion); for short trials."""
 
@@ -49,6 +54,8 @@ class DataSpec(Strict):
     def _one_origin(self) -> Self:
         if sum(map(bool, (self.sources, self.manifest, self.synthetic))) != 1:
             raise ValueError("give one of [[data.sources]], data.manifest and [data.synthetic]")
+        if self.licences and not self.sources:
+            raise ValueError("data.licences chooses among the images of [[data.sources]]; take it out")
         if self.manifest and (self.limit or self.drop_unknown or self.drop_other):
             raise ValueError("data.manifest is taken as it is: limit, drop_unknown and drop_other do not go with it")
         return self

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from dermdistill.distillation.bank_format import SHARD, BankHeader, BankIdentity, BankTeacher, refuse_another
+from dermdistill.distillation.bank_format import NETWORK, SHARD, BankHeader, BankIdentity, BankTeacher, refuse_another
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import atomic_path, write_bytes, write_json
 from dermdistill.specs import load_header
@@ -95,10 +95,9 @@ def open_teacher(folder: Path, wanted: BankTeacher) -> BankTeacher:
     if not path.exists():
         return wanted
     there = load_header(path, BankTeacher)
-    keys = ("model", "model_sha256", "image_size", "mean", "std")
     different = [
         f"{key} is {getattr(there, key)} there, {getattr(wanted, key)} is asked for"
-        for key in keys
+        for key in NETWORK
         if getattr(there, key) != getattr(wanted, key)
     ]
     if different:

@@ -19,6 +19,9 @@ SHARD = 16
 MEND = "choose another folder with --out, or move this bank aside with `dermdistill run RECIPE --redo soften`"
 """What to do about a bank that differs."""
 
+NETWORK = ("model", "model_sha256", "image_size", "mean", "std")
+"""The keys of a teacher's header that decide its logits."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Channels = tuple[float, float, float]
 
@@ -88,6 +91,8 @@ class BankTeacher(Strict):
     std: Channels | None = None
     synthetic: bool = False
     """Whether the teacher learned from generated images."""
+    licences: tuple[str, ...] | None = None
+    """Of the images that it learned from; None where that is not known."""
     checksums: tuple[Sha256, ...] = ()
     """SHA-256 of each view's logits, as little-endian float16 [images, classes]."""
 
@@ -108,8 +113,9 @@ class BankTeacher(Strict):
         Raises:
             InputError: the header lacks a key, or a value does not fit.
         """
-        keys = ("name", "model", "model_sha256", "image_size", "mean", "std")
+        keys = ("name", *NETWORK)
         known = {key: header[key] for key in keys if key in header}
+        known["licences"] = header.get("data_licences")
         known["synthetic"] = "synthetic" in header.get("data_sources", ())
         return parse(cls, known, f"the run header of the teacher '{header.get('name')}'")
 

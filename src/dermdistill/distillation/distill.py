@@ -112,10 +112,11 @@ def _taught_by(spec: StudentSpec, lessons: Lessons, bank: Bank | None) -> list[T
         return []
     if spec.labels == "online" and not lessons.teachers:
         raise InputError(f"student '{spec.name}' has labels = 'online' and no teacher was given")
-    teachers = [Run(path).trained() for path in lessons.teachers] if bank is None else bank.teachers
-    return [
-        Taught(name=of.name, model=of.model, image_size=of.image_size, model_sha256=of.model_sha256) for of in teachers
-    ]
+    keys = ("name", "model", "image_size", "model_sha256")
+    if bank is not None:
+        return [Taught(**{key: getattr(of, key) for key in keys}, licences=of.licences) for of in bank.teachers]
+    teachers = [Run(path).trained() for path in lessons.teachers]
+    return [Taught(**{key: getattr(of, key) for key in keys}, licences=of.data_licences) for of in teachers]
 
 
 def _targets(

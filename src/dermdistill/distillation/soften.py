@@ -1,5 +1,6 @@
 """Write a teacher's logits into a bank."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.progress import Progress
 
 from dermdistill.distillation.bank_files import open_folder, open_teacher, read_stored, to_half, undone, write_view
 from dermdistill.distillation.bank_format import BankIdentity, BankTeacher
+from dermdistill.distillation.bank_known import known_logits
 from dermdistill.distillation.bank_v1 import refuse_writing
 from dermdistill.distillation.frozen import FrozenTeacher
 from dermdistill.distillation.labels import ensemble, teacher_logits
@@ -19,11 +21,13 @@ from dermdistill.training.task import ImageSet
 
 def write_teacher(
     folder: str | Path, identity: BankIdentity, teacher: FrozenTeacher, header: dict[str, Any], images: ImageSet,
-    views: int, *, device: torch.device, batch_size: int = 128,
+    views: int, *, device: torch.device, batch_size: int = 128, others: Sequence[Path] = (),
 ) -> BankTeacher:  # fmt: skip
     """Write one teacher's logits into a bank, go on with them, or add views; those of other teachers stay.
 
-    Views that are there and whole are not computed again. Memory holds the images of one batch and the logits of one
+    Views that are there and whole are not computed again, and logits that other banks hold are copied. These are the
+    ones that were computed there: computed anew they could differ in their last float16 digit, because a batch of
+    other images may be summed in another order. Memory holds the images of one batch and the logits of one
     file, however many views there are.
 
     Args:
@@ -35,6 +39,8 @@ def write_teacher(
         views: how many views it shall have at least, the plain one included.
         device: where it computes.
         batch_size: images a forward pass.
+        others: folders of banks which may hold some of the logits; those that are not there or do not fit are passed
+            over.
 
     Returns:
         Its header in the bank.
@@ -55,11 +61,14 @@ def write_teacher(
     todo = undone(read_stored(folder), entry, views)
     place = {sha256: row for row, sha256 in enumerate(images.sha256s)}
     rows = np.array([place[sha256] for sha256 in order], np.int64)
+    known = known_logits(others, identity, entry, order)
     teacher = teacher.to(device)
     with Progress(transient=True) as bars:
         bar = bars.add_task(f"soften {entry.name}", total=len(todo))
         for view in todo:
-            logits = _view(teacher, images, rows, view, identity, device, batch_size)
+            logits, there = known(view)
+            if not there.all():
+                logits[~there] = _view(teacher, images, rows[~there], view, identity, device, batch_size)
             entry = write_view(folder, bank.shard, entry, view, to_half(logits, entry.name))
             bars.advance(bar)
     return entry
@@ -69,7 +78,7 @@ def _view(
     teacher: FrozenTeacher, images: ImageSet, rows: np.ndarray, view: int, identity: BankIdentity,
     device: torch.device, batch_size: int,
 ) -> np.ndarray:  # fmt: skip
-    """The logits of one view of all images, float32 [N, C]."""
+    """The logits of one view of the images at `rows`, float32 [N, C]."""
     seed, parts = view_seed(identity.seed, view), []
     for start in range(0, len(rows), batch_size):
         which = rows[start : start + batch_size]

@@ -1,6 +1,7 @@
 """A model's predictions, from a run folder or from a table."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -74,6 +75,8 @@ class ModelPredictions:
     """The run's metrics of each epoch, if it is one run."""
     temperature: float | None = None
     """Of probabilities that are judged as they are; None where it is fitted on the validation images."""
+    left_out: int = 0
+    """Images that `cut_to_common` took out, because another model did not predict them."""
 
     def logits(self, ids: pd.Series) -> np.ndarray:
         """Logits [N, C] of the given images, in their order."""
@@ -147,6 +150,58 @@ def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) 
     ensemble = ModelPredictions(first.classes, table, Provenance.of_ensemble([one.provenance for one in members]))
     students = {name: model for name, model in models.items() if name not in teachers}
     return {**dict(zip(teachers, members, strict=True)), ENSEMBLE: ensemble, **students}
+
+
+def cut_to_common(models: dict[str, ModelPredictions], role: str = "test") -> dict[str, ModelPredictions]:
+    """The same models, each with those images of a role alone that all of them predicted.
+
+    Args:
+        models: by name.
+        role: which rows are cut; those of other roles stay.
+
+    Raises:
+        InputError: no image was predicted by all.
+    """
+    ids = {name: set(model.ids(role)) for name, model in models.items()}
+    common = set.intersection(*ids.values())
+    if not common:
+        counts = ", ".join(f"'{name}' {len(found)}" for name, found in ids.items())
+        raise InputError(f"no image with the role '{role}' was predicted by all models, which predicted {counts}")
+    cut = {}
+    for name, model in models.items():
+        kept = model.table[(model.table["role"] != role) | model.table["image_id"].isin(common)]
+        cut[name] = replace(model, table=kept.reset_index(drop=True), left_out=len(ids[name] - common))
+    return cut
+
+
+def by_seeds(models: dict[str, ModelPredictions]) -> dict[str, ModelPredictions]:
+    """The same models, those without a run's recipe known as seeds of one recipe where their names say so.
+
+    Args:
+        models: by name; beside a `student`, which is seed 0, `student-1` and `student-2` are other seeds of it.
+
+    Raises:
+        InputError: no two of them are, or two are the same seed.
+    """
+    named = {name: _base_and_seed(name, models) for name in models}
+    count = Counter(base for base, _ in named.values())
+    if len(set(named.values())) < len(models) or max(count.values()) < 2:
+        raise InputError(
+            f"the seeds of one recipe need names such as student, student-1, student-2, got {', '.join(models)}"
+        )
+    told = {}
+    for name, model in models.items():
+        base, seed = named[name]
+        if not model.recipe and count[base] > 1:
+            provenance = model.provenance.model_copy(update={"seed": seed})
+            model = replace(model, recipe={"seeds_of": base}, provenance=provenance)
+        told[name] = model
+    return told
+
+
+def _base_and_seed(name: str, names: Collection[str]) -> tuple[str, int]:
+    base, _, number = name.rpartition("-")
+    return (base, int(number)) if number.isdecimal() and base in names else (name, 0)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

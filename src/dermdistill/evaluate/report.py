@@ -11,7 +11,7 @@ from dermdistill.evaluate.analyses.differences import differences
 from dermdistill.evaluate.analyses.headline import headline
 from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
-from dermdistill.evaluate.analyses.sources import by_source, within
+from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
 from dermdistill.evaluate.analyses.subgroups import draw
 from dermdistill.evaluate.analyses.unseen import unseen
 from dermdistill.evaluate.comparison import Comparison, gather
@@ -76,6 +76,8 @@ def evaluate(
 
 def measure(comparison: Comparison, images: FromImages) -> Report:
     """Every section of the report."""
+    inside = draw_within(comparison.table, comparison.scored, comparison.weights)
+    truth = comparison.judged[comparison.baseline].scored.y
     drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in comparison.scored.items()}
     return Report(
         dermdistill=__version__,
@@ -86,9 +88,9 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
         baseline=comparison.baseline,
         models=headline(comparison, drawn),
         differences=differences(comparison),
-        over_seeds=over_seeds(comparison.models, comparison.figures, comparison.baseline),
+        over_seeds=over_seeds(comparison, inside),
         by_source=by_source(drawn, comparison.baseline),
-        within=within(comparison.table, comparison.scored, comparison.weights, comparison.baseline),
+        within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
     )

@@ -11,8 +11,8 @@ import pandas as pd
 from torch import nn
 
 from dermdistill.classes import DISCLAIMER, MELANOMA
+from dermdistill.data.licensing import known_licences
 from dermdistill.data.manifest import manifest_hash
-from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, read_model
 from dermdistill.evaluate.thresholds import Chosen, choose
@@ -22,6 +22,7 @@ from dermdistill.export.formats.pixels import write_pixels
 from dermdistill.export.parity import Photographs, check_parity
 from dermdistill.export.vectors import make_vectors
 from dermdistill.files import sha256_file, write_json
+from dermdistill.licences import UNKNOWN, binding
 from dermdistill.networks.cost import count, fuse
 from dermdistill.networks.load import load_network
 from dermdistill.predict.bundle import read_bundle
@@ -177,10 +178,9 @@ def _photographs(unseen: ModelPredictions, manifest: pd.DataFrame, facts: dict[s
 
 def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.Module) -> dict[str, Any]:
     cost = count(model, header.image_size)
-    of_source = manifest["source"].map({name: source.licence for name, source in SOURCES.items()})
-    licences = sorted(manifest["licence"].fillna(of_source).fillna("unknown").unique())
+    licences = sorted({*known_licences(manifest), *(header.data_licences or ())})  # as they are, and as they were
+    of_teachers = _teachers_licences(header)
     synthetic = bool((manifest["source"] == "synthetic").any())
-    restricted = next((licence for licence in licences if "NC" in licence), None)
     return {
         "format": FORMAT,
         "name": name,
@@ -189,12 +189,13 @@ def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.M
         "melanoma_index": header.classes.index(MELANOMA),
         "input": InputSpec(size=header.image_size).model_dump(mode="json"),
         "pixels": PixelsSpec().model_dump(mode="json"),
-        "licence": {"code": "Apache-2.0", "weights": restricted or ", ".join(licences)},
+        "licence": {"code": "Apache-2.0", "weights": binding([*licences, *of_teachers])},
         "data": {
             "manifest_sha256": header.inputs.manifest,
             "splits_sha256": header.inputs.splits,
             "sources": header.data_sources,
             "licences": licences,
+            "teachers_licences": of_teachers,
             "images": header.roles,
             "synthetic": synthetic,
         },
@@ -204,6 +205,13 @@ def _facts(name: str, header: TrainedHeader, manifest: pd.DataFrame, model: nn.M
         },
         "intended_use": ("SYNTHETIC training data. " if synthetic else "") + DISCLAIMER,
     }  # fmt: skip
+
+
+def _teachers_licences(header: TrainedHeader) -> list[str]:
+    """Of the images that those learned from whose soft labels the network learned; nothing if it learned none."""
+    found = {licence for teacher in header.taught_by for licence in teacher.licences or (UNKNOWN,)}
+    untold = "taught_by" not in header.model_fields_set and header.recipe.get("labels", "none") != "none"
+    return sorted(found | ({UNKNOWN} if untold else set()))
 
 
 def _metadata(facts: dict[str, Any]) -> dict[str, str]:

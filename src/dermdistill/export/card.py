@@ -10,6 +10,7 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import interval
+from dermdistill.licences import kind_of
 from dermdistill.predict.header import BundleHeader
 from dermdistill.run import TrainedHeader
 
@@ -53,7 +54,7 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
 ## Data
 
 - Sources: {", ".join(data.sources)}; licences of the images: {", ".join(data.licences) or "unknown"}.
-- Images: {", ".join(f"{count} {role}" for role, count in data.images.items())}.
+{_of_teachers(bundle)}- Images: {", ".join(f"{count} {role}" for role, count in data.images.items())}.
 - SHA-256 of the manifest `{data.manifest_sha256}`, of the splits `{data.splits_sha256}`.
 
 {citations}
@@ -90,6 +91,12 @@ def _teachers(header: TrainedHeader) -> str:
         return ""
     found = [f"`{of.model}` at {of.image_size} px (`{of.model_sha256[:12]}`)" for of in header.taught_by]
     return f"- Soft labels: {'the average of ' if len(found) > 1 else ''}{', '.join(found) or 'none'}.\n"
+
+
+def _of_teachers(bundle: BundleHeader) -> str:
+    """The licences of the images that its teachers learned from, as a line; nothing without teachers."""
+    found = bundle.data.teachers_licences
+    return f"- Licences of the images that its teachers learned from: {', '.join(found)}.\n" if found else ""
 
 
 def _crossed(bundle: BundleHeader) -> bool:
@@ -149,10 +156,10 @@ def weights_licence(bundle: BundleHeader) -> str:
     """The text of LICENSE-WEIGHTS.txt."""
     sources = "\n".join(f"  {name}: {SOURCES[name].citation}" for name in bundle.data.sources if name in SOURCES)
     note = ""
-    if "NC" in bundle.licence.weights:
+    if kind_of(bundle.licence.weights) == "CC BY-NC":
         note = (
-            "\nThe weights were learned from images under a non-commercial licence and are passed on under the same\n"
-            "condition: attribution to the sources below, no commercial use.\n"
+            "\nThe weights, or those of its teachers, were learned from images under a non-commercial licence.\n"
+            "They are passed on under the same condition: attribution to the sources below, no commercial use.\n"
             "CC BY-NC 4.0: https://creativecommons.org/licenses/by-nc/4.0/\n"
         )
     return (

@@ -1,10 +1,12 @@
-"""Which students become bundles."""
+"""Which networks become bundles."""
 
 from dermdistill.specs import Strict
 
 
 class ExportSpec(Strict):
-    """Which students become bundles; by default the first."""
+    """Which networks become bundles; by default the first student."""
 
     students: tuple[str, ...] = ()
-    """Their names."""
+    """The students' names."""
+    teachers: tuple[str, ...] = ()
+    """The names of teachers that become bundles besides, such as one that is small enough to ship itself."""

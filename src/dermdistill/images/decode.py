@@ -8,6 +8,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -29,6 +30,7 @@ from dermdistill.images.formats import (
     is_installed,
     recognise,
 )
+from dermdistill.images.scaled import decode_scaled
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
 
 # Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
@@ -74,11 +76,13 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
     """
     name, opened = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        return _decode(name, stream, damaged, memory)
+        return _decode(name, stream, _Wanted(damaged), memory)
 
 
 @contextlib.contextmanager
-def open_rgb(source: Source, *, damaged: Damaged = "refuse", max_pixels: int | None = None) -> Iterator[Image.Image]:
+def open_rgb(
+    source: Source, *, damaged: Damaged = "refuse", max_pixels: int | None = None, at_least: int | None = None
+) -> Iterator[Image.Image]:
     """As `load_rgb`, for a block at whose end the image is closed.
 
     Until then it counts into the memory that all decoders share. Where several threads decode, each should
@@ -88,19 +92,29 @@ def open_rgb(source: Source, *, damaged: Damaged = "refuse", max_pixels: int | N
         source: a path, the file's bytes, or an open binary file.
         damaged: what is done with an image that decodes with warnings.
         max_pixels: larger images are refused before they are decoded; by default `MAX_PIXELS`.
+        at_least: the least width and height in pixels that are needed: a larger JPEG may be decoded at a fraction of
+            its size, in a fraction of the time. By default all pixels are.
     """
     name, opened = _open(source)
+    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, at_least)
     with opened as stream, contextlib.ExitStack() as memory:
-        image = _decode(name, stream, damaged, memory, max_pixels)
+        image = _decode(name, stream, wanted, memory)
         try:
             yield image
         finally:
             image.close()  # before another thread gets the memory
 
 
-def _decode(
-    name: str, stream: BinaryIO, damaged: Damaged, memory: contextlib.ExitStack, max_pixels: int | None = None
-) -> Image.Image:
+@dataclass(frozen=True)
+class _Wanted:
+    """How an image is read; see `open_rgb`."""
+
+    damaged: Damaged = "refuse"
+    max_pixels: int = MAX_PIXELS
+    at_least: int | None = None
+
+
+def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.ExitStack) -> Image.Image:
     kind = _format(name, stream)
     try:
         with warnings.catch_warnings():
@@ -108,7 +122,9 @@ def _decode(
             image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
-            _check_size(name, image, MAX_PIXELS if max_pixels is None else max_pixels)
+            _check_size(name, image, wanted.max_pixels)
+            if kind is JPEG and wanted.at_least and (small := _scaled(stream, image, wanted.at_least, memory)):
+                return small
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
             damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
             if kind is TIFF and is_planar_16(image):
@@ -125,9 +141,22 @@ def _decode(
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged input
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise ImageError(reason, name, f"{reason} image ({type(error).__name__}: {error})") from None
-    if damage is not None and damaged == "refuse":
+    if damage is not None and wanted.damaged == "refuse":
         raise ImageError("damaged", name, f"damaged image ({damage}); get the file anew")
     return rgb
+
+
+def _scaled(stream: BinaryIO, image: Image.Image, side: int, memory: contextlib.ExitStack) -> Image.Image | None:
+    """A JPEG at a fraction of its size and upright, where that is possible and spares work."""
+    with contextlib.ExitStack() as own:
+        if image.info.get("progressive"):  # the coefficients of the whole image, whatever the fraction
+            own.enter_context(_MEMORY.of(6 * image.width * image.height))
+        small = decode_scaled(_whole(stream), image, side)
+        if small is None:
+            return None
+        ImageOps.exif_transpose(small, in_place=True)
+        memory.push(own.pop_all())
+    return small
 
 
 def _open(source: Source) -> tuple[str, BinaryIO]:

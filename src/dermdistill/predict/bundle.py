@@ -1,5 +1,6 @@
 """The bundle: a folder that holds everything a prediction needs, checked before it is used."""
 
+import difflib
 from importlib import resources
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from dermdistill.files import sha256_file
 from dermdistill.predict.graphs import MAX_GRAPH, check_graph
 from dermdistill.predict.header import GRAPH, PIXELS_GRAPH, AnyHeader, read_header
 from dermdistill.specs import Strict
+
+WEIGHTS = Path(str(resources.files("dermdistill"))) / "weights"
+"""A folder for each bundle that ships, and the name of the default one in the file `DEFAULT`."""
 
 
 class Bundle(Strict):
@@ -50,14 +54,40 @@ def read_bundle(folder: str | Path) -> Bundle:
     return Bundle(folder=folder, spec=spec)
 
 
+def shipped_bundles() -> dict[str, Path]:
+    """The folders of the bundles that ship with the package by their names, the default one first."""
+    found = {path.parent.name: path.parent for path in sorted(WEIGHTS.glob("*/bundle.json"))}
+    named = WEIGHTS / "DEFAULT"
+    first = named.read_text(encoding="utf-8").strip() if named.is_file() else ""
+    return dict(sorted(found.items(), key=lambda entry: entry[0] != first))
+
+
 def default_bundle() -> Path:
-    """The folder of the bundle that ships with the package.
+    """The folder of the bundle that is used where none is named.
 
     Raises:
         InputError: this installation ships none.
     """
-    weights = Path(str(resources.files("dermdistill"))) / "weights"
-    named = weights / "DEFAULT"
-    if not named.is_file():
+    shipped = shipped_bundles()
+    if not shipped:
         raise InputError("this installation ships no model: give one with --model BUNDLE")
-    return weights / named.read_text(encoding="utf-8").strip()
+    return next(iter(shipped.values()))
+
+
+def find_bundle(model: str | Path) -> Path:
+    """The folder of a bundle: what is named itself, or a bundle that ships under that name.
+
+    Raises:
+        InputError: neither is there; close names are suggested.
+    """
+    folder, shipped = Path(model), shipped_bundles()
+    if not (folder / "bundle.json").is_file() and str(model) in shipped:
+        return shipped[str(model)]
+    if folder.exists():
+        return folder
+    close = difflib.get_close_matches(str(model), shipped, 1)
+    meant = f"did you mean '{close[0]}'? " if close else ""
+    raise InputError(
+        f"there is no bundle at {model}, and none of this name ships with the package; {meant}"
+        f"These do: {', '.join(shipped) or 'none'}. `dermdistill export` makes one of a finished run"
+    )

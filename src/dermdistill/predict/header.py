@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
+from dermdistill.licences import KINDS, binding, kind_of
 from dermdistill.specs import Strict, load_header
 
 FORMAT: Literal["dermdistill-bundle/2"] = "dermdistill-bundle/2"
@@ -74,6 +75,8 @@ class DataFacts(Strict):
     splits_sha256: str | None
     sources: tuple[str, ...]
     licences: tuple[str, ...]
+    teachers_licences: tuple[str, ...] = ()
+    """Of the images that its teachers learned from; nothing without teachers, and in older bundles."""
     images: dict[str, int]
     """How many of each role: train, validation, test."""
     synthetic: bool
@@ -201,6 +204,12 @@ class BundleFacts(Strict):
             raise ValueError(f"default_threshold '{self.default_threshold}' is none of {sorted(self.thresholds)}")
         if self.input.resize != PREPROCESS_VERSION:
             raise ValueError(f"preprocessing '{self.input.resize}' is not known, expected '{PREPROCESS_VERSION}'")
+        bound = binding([*self.data.licences, *self.data.teachers_licences])
+        if KINDS.index(kind_of(self.licence.weights)) < KINDS.index(kind_of(bound)):
+            raise ValueError(
+                f"licence.weights is '{self.licence.weights}', which is freer than the images that the network or its "
+                f"teachers learned from: {bound}"
+            )
         return self
 
 

@@ -1,11 +1,8 @@
 """From image files to melanoma probabilities, with numpy, pillow and ONNX Runtime alone."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeGuard, cast, get_args
 
@@ -14,13 +11,16 @@ import numpy as np
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
 from dermdistill.predict.graphs import read_metadata
+from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
 WhenDamaged = Literal["refuse", "judge"]
+SCALED_SIDES = 2
+"""The least side of a JPEG that is decoded at a fraction, in sides of the model's input."""
 _TOLERANCE = 1e-3
 """How far from 1 the sum of probabilities may be."""
 SYNTHETIC = "SYNTHETIC training data: says nothing about skin"
@@ -65,10 +65,14 @@ class Predictor:
     Several threads may use one predictor at once. Nothing leaves the machine.
 
     Args:
-        model: a bundle, its folder, or None for the one that ships with the package.
+        model: a bundle, its folder, the name of one that ships with the package, or None for the default one.
         threshold: the name of one of the bundle's thresholds, or a probability from 0 to 1; by default the bundle's
             default.
-        threads: threads of the runtime; by default all cores.
+        threads: how many threads read and judge images side by side; by default one for each core that the process may
+            use.
+        exact: decode JPEG files at their full size. By default a file of more than four times the model's side is
+            decoded at a fraction, never below twice that side, which takes a fraction of the time and moves
+            probabilities a little (docs/how-to/deploy.md has figures).
         runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
@@ -99,15 +103,23 @@ class Predictor:
         *,
         threshold: str | float | None = None,
         threads: int | None = None,
+        exact: bool = False,
         damaged: WhenDamaged = "refuse",
         runtime: RuntimeName = "onnxruntime",
     ):
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, got {threads}")
         if damaged not in get_args(WhenDamaged):
             raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
-        self.bundle = model if isinstance(model, Bundle) else read_bundle(model or default_bundle())
+        if not isinstance(model, Bundle):
+            model = read_bundle(default_bundle() if model is None else find_bundle(model))
+        self.bundle = model
         self.threshold = resolve_threshold(self.bundle, threshold)
+        self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
-        self._runtime = load(self.bundle.graph, threads, runtime)
+        self._at_least = None if exact else SCALED_SIDES * self.bundle.spec.input.size
+        # ONNX Runtime works on the thread that asks, since its own would spin and wait; OpenVINO has only its own
+        self._runtime = load(self.bundle.graph, 1 if runtime == "onnxruntime" else self.threads, runtime)
         _check_agreement(self.bundle, self._runtime)
 
     @property
@@ -131,6 +143,11 @@ class Predictor:
         size = self.bundle.spec.input.size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise InputError(f"expected uint8 [N, {size}, {size}, 3], got {images.dtype} {images.shape}")
+        parts = np.array_split(images, min(self.threads, max(1, len(images) // 16)))
+        return np.concatenate(list(ahead(self._probabilities, parts, self.threads)))
+
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Those of images that fit, in one forward pass on one thread."""
         (found,) = self._runtime.run(["probabilities"], as_batch(images))
         if found.shape != (len(images), len(self.classes)):
             expected = (len(images), len(self.classes))
@@ -154,11 +171,14 @@ class Predictor:
         """
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        several = [files] if _is_source(files) else cast(Iterable[Source], files)
-        iterator = iter(several)
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            while chunk := list(islice(iterator, batch_size)):
-                yield from self.judge(list(pool.map(self.load, chunk)))
+        several: Iterable[Source] = [files] if _is_source(files) else cast(Iterable[Source], files)
+        if isinstance(several, Sized):  # a few images are shared out to all threads
+            batch_size = min(batch_size, max(1, -(-len(several) // self.threads)))
+        for results in ahead(self._of_batch, chunks(several, batch_size), self.threads):
+            yield from results
+
+    def _of_batch(self, files: Sequence[Source]) -> list[Result]:
+        return list(self.judge([self.load(file) for file in files]))
 
     def load(self, file: Source, *, max_pixels: int | None = None) -> Loaded:
         """Decode an image and bring it to the model's size, the first half of `predict`.
@@ -183,7 +203,7 @@ class Predictor:
             return Loaded(name, None, error.reason, str(error))
 
     def _pixels(self, file: Source, max_pixels: int | None, damaged: Damaged = "refuse") -> np.ndarray:
-        with open_rgb(file, damaged=damaged, max_pixels=max_pixels) as image:
+        with open_rgb(file, damaged=damaged, max_pixels=max_pixels, at_least=self._at_least) as image:
             return resize_square(image, self.bundle.spec.input.size)
 
     def judge(self, loaded: Sequence[Loaded]) -> Iterator[Result]:
@@ -193,7 +213,7 @@ class Predictor:
             IntegrityError: the model's graph fails.
         """
         good = [image.pixels for image in loaded if image.pixels is not None]
-        found = iter(self.probabilities(np.stack(good))) if good else iter(())
+        found = iter(self._probabilities(np.stack(good))) if good else iter(())
         for image in loaded:
             if image.pixels is None:
                 yield Result(image.name, image.status, None, None, "", image.message)

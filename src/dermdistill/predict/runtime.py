@@ -84,7 +84,7 @@ class OpenVino:
 
     Args:
         graph: the ONNX file.
-        threads: of OpenVINO; by default all cores.
+        threads: of OpenVINO, each of which takes one call at a time; by default all cores, all at work on one call.
 
     Raises:
         IntegrityError: OpenVINO cannot load the graph.
@@ -98,7 +98,7 @@ class OpenVino:
             raise MissingExtraError("openvino", error.name or "openvino") from None
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
+            options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
         self.graph = graph
         try:
             self._model = runtime.compile_model(str(graph), "CPU", options)

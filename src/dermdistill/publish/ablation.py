@@ -1,6 +1,7 @@
 """What each parameter of the views gives on cameras that were not trained on: one row for each, against a base.
 
-    python scripts/gpu_release.py recipes/views.toml --ablation …     trains the rows
+    python -m dermdistill.publish.ablation recipes/views.toml WORK --train --data DIR    trains the rows
+    python scripts/gpu_release.py recipes/views.toml --ablation …                        the same on a GPU elsewhere
     python -m dermdistill.publish.ablation recipes/views.toml WORK    writes WORK/views.md and WORK/views.json
 
 WORK holds a work folder for each row, named as its recipe: NAME-base, NAME-sharpness, … A row trains the recipe's
@@ -10,9 +11,10 @@ intervals are of a bootstrap of lesions and of seeds.
 """
 
 import argparse
+import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,9 @@ from dermdistill.evaluate.predictions import read_model
 from dermdistill.files import write_json, write_text
 from dermdistill.images.view_spec import ViewSpec
 from dermdistill.recipe.parts import FINAL, part_names
+from dermdistill.recipe.run import of_kind, run_recipe
 from dermdistill.recipe.spec import Recipe, load_recipe
+from dermdistill.recipe.work import Work
 from dermdistill.run import Run
 
 FORMAT = "dermdistill-ablation/1"
@@ -235,6 +239,35 @@ def _shown(entry: dict[str, Any] | None, signed: bool = False) -> str:
     return form.format(entry["value"]) + bounds
 
 
+def train_rows(recipe: Recipe, folder: Work, rows: Sequence[str] | None, tell: Callable[[str], None]) -> None:
+    """Train the students of each row, or go on with them; all rows share one manifest and its splits.
+
+    Args:
+        recipe: the base.
+        folder: where the rows' work folders lie, and the data and the cache.
+        rows: names in `ROWS`, by default all.
+        tell: called with a line about each stage.
+    """
+    from dermdistill.training.loop import make_fabric
+
+    fabric = make_fabric("cpu", 1, recipe.precision)
+    fabric.launch()
+    works = [replace(folder, recipe=one, folder=folder.folder / one.name) for one in recipes(recipe, rows)]
+    for work in works:
+        tell(f"row {work.recipe.name}")
+        if work.folder != works[0].folder:
+            _share(works[0].folder, work.folder)
+        run_recipe(work, fabric, tell, only=of_kind("distill"))
+
+
+def _share(made: Path, other: Path) -> None:
+    """The stages of data and splits, which do not depend on the views, from one row for another."""
+    for name in ("manifest.parquet", "splits.json", "set_aside.csv", "stages/data.json"):
+        if (made / name).exists() and not (other / name).exists():
+            (other / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(made / name, other / name)
+
+
 def write_table(recipe: Recipe, work: Path, out: Path, replicates: int = 1000) -> Path:
     """Write the figures of the finished rows as NAME.json and NAME.md into `out`; returns the latter."""
     found = judge(recipe, work, replicates)
@@ -249,8 +282,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("work", type=Path, help="folder of the rows' work folders")
     parser.add_argument("--out", type=Path, help="by default the same folder")
     parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--train", action="store_true", help="train the rows first; what is done is skipped")
+    parser.add_argument("--rows", nargs="*", help="to train, by default all")
+    parser.add_argument("--data", type=Path, help="folder of the recipe's sources")
+    parser.add_argument("--cache", type=Path, help="folder of decoded images")
     asked = parser.parse_args(arguments)
-    print(write_table(load_recipe(asked.recipe), asked.work, asked.out or asked.work, asked.replicates))
+    recipe = load_recipe(asked.recipe)
+    if asked.train:
+        train_rows(recipe, Work(recipe, asked.work, asked.data, asked.cache), asked.rows, partial(print, flush=True))
+    print(write_table(recipe, asked.work, asked.out or asked.work, asked.replicates))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m dermdistill.publish.front
 
-Reads results/release/report.json, results/comparison/report.json and results/external/external.json, and writes the
-table in README.md, docs/images/results.svg and the tables in docs/results/external.md. The README shows the external
-tests only if they belong to the shipped graph.
+Reads the report of the default bundle's recipe, results/comparison/report.json and results/external/external.json, and
+writes the table in README.md, docs/images/results.svg and the tables in docs/results/external.md. The README shows the
+external tests only if they belong to the default bundle's graph.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import sha256_file, write_text
 from dermdistill.predict.header import read_header
 from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
+from dermdistill.publish.models import out_of_fold
 from dermdistill.publish.repository import add_root, find_root, replace_between
 
 HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
@@ -48,7 +49,7 @@ class Row:
 
 
 def shipped_bundle(root: Path) -> Path:
-    """The folder of the bundle that ships."""
+    """The folder of the bundle that is used where none is named."""
     weights = root / "src" / "dermdistill" / "weights"
     return weights / (weights / "DEFAULT").read_text(encoding="utf-8").strip()
 
@@ -57,9 +58,13 @@ def rows(root: Path) -> list[Row]:
     """The shipped student out of fold, within collections, and on the external tests of its graph."""
     bundle = shipped_bundle(root)
     header = read_header(bundle)
-    report = load_report(root / "results" / "release" / "report.json")
+    figures = out_of_fold(bundle)
+    if figures is None:
+        raise InputError(f"{bundle} has no figures of its graph; ship it again with dermdistill.publish.results")
+    path = root / "results" / figures.recipe / "report.json"
+    report = load_report(path)
     if report.within is None:
-        raise InputError("results/release/report.json has one collection of images, the table needs several")
+        raise InputError(f"{path} has one collection of images, the table needs several")
     data, within = report.data, report.within
     own, teachers = report.models[header.name], report.models[report.baseline]
     at_default = own.realised[header.default_threshold]
@@ -183,11 +188,24 @@ def replace_table(text: str, new: str) -> str:
     return f"{before}{new}\n\n{rest.partition(chr(10) * 2)[2]}"
 
 
-def external_page(external: External, shipped_sha256: str) -> str:
-    """Every scored bundle, the shipped one first, and word of it if it is not yet scored."""
-    others = [one.model_onnx_sha256 for one in external.bundles if one.model_onnx_sha256 != shipped_sha256]
-    parts = ["## The shipped bundle", section(external, shipped_sha256)]
-    for sha256 in others:
+def shipped_graphs(root: Path) -> dict[str, str]:
+    """The SHA-256 of each shipped graph by its bundle's name, the default one first."""
+    first = shipped_bundle(root)
+    folders = sorted((path.parent for path in first.parent.glob("*/bundle.json")), key=lambda one: (one != first, one))
+    return {folder.name: sha256_file(folder / "model.onnx") for folder in folders}
+
+
+def external_page(external: External, shipped: dict[str, str]) -> str:
+    """The shipped bundles, those not yet scored too, then every other scored one.
+
+    Args:
+        external: the tests.
+        shipped: what `shipped_graphs` gave.
+    """
+    parts = []
+    for name, sha256 in shipped.items():
+        parts += [f"## The shipped bundle `{name}`", section(external, sha256)]
+    for sha256 in (one.model_onnx_sha256 for one in external.bundles if one.model_onnx_sha256 not in shipped.values()):
         parts += ["## An earlier bundle", section(external, sha256)]
     return "\n" + "\n\n".join(parts) + "\n"
 
@@ -200,8 +218,8 @@ def main(arguments: list[str] | None = None) -> None:
     shown, readme = rows(root), root / "README.md"
     write_text(readme, replace_table(readme.read_text(encoding="utf-8"), table(shown)))
     write_text(root / CHART, chart(shown, load_report(root / "results" / "comparison" / "report.json")))
-    shipped = sha256_file(shipped_bundle(root) / "model.onnx")
-    replace_between(root / EXTERNAL_PAGE, "external tests", external_page(read_external(root / EXTERNAL), shipped))
+    page = external_page(read_external(root / EXTERNAL), shipped_graphs(root))
+    replace_between(root / EXTERNAL_PAGE, "external tests", page)
     print(f"{readme}, {root / CHART} and {root / EXTERNAL_PAGE} written")
 
 

@@ -1,12 +1,14 @@
 """Put a finished run's evidence into the repository, and its bundle into the package.
 
-    python -m dermdistill.publish.results recipes/release.toml --work work/release --ship lite0-cut-112
+    python -m dermdistill.publish.results recipes/release.toml --work work/release --ship lite0-cut-112 --default
     python -m dermdistill.publish.results --pages
 
 The first writes results/<recipe's name>/: recipe, report, headers and metrics of every run, training curves, log and,
 of a cross-validation, the predictions, so that it can be continued. Images and tensors stay out; weights and soft
-labels are artefacts of a release (`dermdistill.publish.artifacts`). With --ship the student's bundle becomes
-src/dermdistill/weights/, with the training checkpoint beside it. The second writes the pages of all results again.
+labels are artefacts of a release (`dermdistill.publish.artifacts`). With --ship the student's bundle goes into
+src/dermdistill/weights/, in place of one of its name, with the training checkpoint and its figures beside it; others
+stay. With --default it is the one that `dermdistill predict` uses where none is named. The second writes the pages of
+all results again.
 A hand-written results/<name>/notes.md, if there is one, is kept and stands in the page.
 """
 
@@ -19,9 +21,13 @@ from typing import Any
 
 from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
-from dermdistill.files import read_json, write_json, write_text
+from dermdistill.evaluate.document import load_report
+from dermdistill.evaluate.intervals import Figure
+from dermdistill.files import read_json, sha256_file, write_json, write_text
+from dermdistill.predict.header import GRAPH
 from dermdistill.publish.external import amend_card
 from dermdistill.publish.front import EXTERNAL
+from dermdistill.publish.models import FIGURES, Area, OutOfFold
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
 from dermdistill.publish.repository import add_root, find_root
 from dermdistill.recipe.run import intended
@@ -36,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, nargs="?")
     parser.add_argument("--work", type=Path, help="the work folder, by default work/<recipe's name>")
-    parser.add_argument("--ship", metavar="STUDENT", help="make this student's bundle the package's own")
+    parser.add_argument("--ship", metavar="STUDENT", help="put this student's bundle into the package")
+    parser.add_argument("--default", action="store_true", help="with --ship: use it where no model is named")
     parser.add_argument("--pages", action="store_true", help="only write the pages of all results again")
     add_root(parser)
     given = parser.parse_args(arguments)
@@ -47,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         require_finished(work)
         publish(work, given.recipe, root / "results" / recipe.name)
         if given.ship:
-            ship(work, given.ship, root)
+            ship(work, given.ship, root, default=given.default)
     elif not given.pages:
         parser.error("give a recipe, or --pages")
     for folder in result_folders(root):
@@ -134,14 +141,47 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
     return text.getvalue()
 
 
-def ship(work: Work, name: str, root: Path) -> None:
-    """Make a student's bundle the one that `dermdistill predict` uses by default."""
+def ship(work: Work, name: str, root: Path, *, default: bool = False) -> None:
+    """Put a bundle into the package, in place of one of its name.
+
+    Args:
+        work: a finished recipe.
+        name: of the student, or of the teacher that is exported.
+        root: the repository.
+        default: use it where no model is named; the first that ships is the default in any case.
+    """
     weights = root / "src" / "dermdistill" / "weights"
     shutil.rmtree(weights / name, ignore_errors=True)
     shutil.copytree(work.bundle(name), weights / name)
-    shutil.copyfile(Run(work.shipped.student(name)).weights(), weights / name / "model.safetensors")
+    shutil.copyfile(Run(work.shipped.run(name)).weights(), weights / name / "model.safetensors")
     amend_card(weights / name, root / EXTERNAL)
-    write_text(weights / "DEFAULT", name + "\n")
+    write_figures(weights / name, work.report / "report.json", work.recipe.name)
+    if default or not (weights / "DEFAULT").exists():
+        write_text(weights / "DEFAULT", name + "\n")
+
+
+def write_figures(bundle: Path, report: Path, recipe: str) -> None:
+    """Write what a report says of a bundle beside it, for `dermdistill models`; nothing where it says nothing.
+
+    Args:
+        bundle: the bundle's folder, named as the student is in the report.
+        report: the report.json of its recipe.
+        recipe: the recipe's name.
+    """
+    found = load_report(report)
+    own = found.models.get(bundle.name)
+    auroc = None if own is None else _area(own.metrics["auroc"])
+    if auroc is not None:
+        of, inside = found.data, found.within
+        figures = OutOfFold(
+            model_onnx_sha256=sha256_file(bundle / GRAPH), recipe=recipe, images=of.n, melanomas=of.positives,
+            auroc=auroc, within=None if inside is None else _area(inside.models[bundle.name].auroc),
+        )  # fmt: skip
+        write_json(bundle / FIGURES, figures.model_dump(mode="json"))
+
+
+def _area(figure: Figure) -> Area | None:
+    return None if figure.value is None else Area(value=figure.value, low=figure.low, high=figure.high)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The last stages: the report and the bundles. What they rest on is known without torch or pandas."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dermdistill.recipe.stage import State
@@ -20,9 +19,7 @@ def names(work: Work) -> list[str]:
 
 def report_identity(work: Work) -> dict[str, Any]:
     """What decides the report."""
-    predictions = {
-        name: [file_hash(Run(_folder(part, name)).predictions) for part in work.tested] for name in names(work)
-    }
+    predictions = {name: [file_hash(Run(part.run(name)).predictions) for part in work.tested] for name in names(work)}
     return {
         "predictions": predictions,
         "evaluate": work.recipe.evaluate.model_dump(mode="json"),
@@ -39,8 +36,8 @@ def bundle_identity(work: Work, name: str) -> dict[str, Any]:
     """What decides a bundle; of a report that is yet to be made, or made anew, None."""
     report = work.report / "report.json"
     return {
-        "model": file_hash(Run(work.shipped.student(name)).model),
-        "predictions": [file_hash(Run(part.student(name)).predictions) for part in work.tested],
+        "model": file_hash(Run(work.shipped.run(name)).model),
+        "predictions": [file_hash(Run(part.run(name)).predictions) for part in work.tested],
         "report": file_hash(report) if report_state(work).standing == "done" else None,
     }
 
@@ -58,12 +55,12 @@ def make_report(work: Work, session: "Session") -> str:
 
 
 def make_bundle(work: Work, name: str, session: "Session") -> str:
-    """Export one student."""
+    """Export one network."""
     from dermdistill.export.bundle import export_bundle
 
     crossed = work.recipe.split.scheme != "hold-out"
     export_bundle(
-        work.shipped.student(name), work.bundle(name), session.manifest, name=name,
+        work.shipped.run(name), work.bundle(name), session.manifest, name=name,
         report=work.report / "report.json", force=True, out_of_fold=_predictions(work)[name] if crossed else None,
     )  # fmt: skip
     return f"export: {work.bundle(name)}"
@@ -76,8 +73,8 @@ def _predictions(work: Work) -> "dict[str, ModelPredictions]":
 
     teachers = [spec.name for spec in work.recipe.teachers]
     if work.recipe.split.scheme == "hold-out":
-        return with_ensemble({name: read_model(_folder(work, name)) for name in names(work)}, teachers)
-    pooled = {name: pool({part.part: read_model(_folder(part, name)) for part in work.tested}) for name in names(work)}
+        return with_ensemble({name: read_model(work.run(name)) for name in names(work)}, teachers)
+    pooled = {name: pool({part.part: read_model(part.run(name)) for part in work.tested}) for name in names(work)}
     pooled = with_ensemble(pooled, teachers)
     for name, model in pooled.items():
         path = work.report / "out-of-fold" / f"{name}.parquet"
@@ -85,7 +82,3 @@ def _predictions(work: Work) -> "dict[str, ModelPredictions]":
         with atomic_path(path) as temporary:
             model.table.to_parquet(temporary, index=False)
     return pooled
-
-
-def _folder(work: Work, name: str) -> Path:
-    return work.teacher(name) if name in {spec.name for spec in work.recipe.teachers} else work.student(name)

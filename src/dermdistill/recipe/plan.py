@@ -131,9 +131,10 @@ def _evaluate(work: Work, needs: tuple[str, ...]) -> Stage:
 
 
 def _export(work: Work, name: str) -> Stage:
+    kind: Kind = "teach" if name in work.recipe.export.teachers else "distill"
     return Stage(
         "export", _named("export", work.of(""), name), name, partial(bundle_identity, work, name), (work.bundle(name),),
-        ("evaluate", _named("distill", work.shipped, name)),
+        ("evaluate", _named(kind, work.shipped, name)),
         lambda: marked_state(
             work.folder, f"export-{name}", bundle_identity(work, name), work.bundle(name) / "bundle.json", remade=True
         ),

@@ -5,6 +5,7 @@ import pandas as pd
 from dermdistill.data.curate.check import check_manifest
 from dermdistill.data.curate.duplicates import find_duplicates
 from dermdistill.data.importing.datasets import combine, import_dataset
+from dermdistill.data.licensing import under
 from dermdistill.data.manifest import read_manifest, write_manifest
 from dermdistill.data.spec import DataSpec
 from dermdistill.data.splits import make_splits, read_splits, write_splits
@@ -57,6 +58,10 @@ def _imported(session: Session, spec: DataSpec) -> pd.DataFrame:
     ])  # fmt: skip
     for line in result.told():
         session.tell(f"data: {line}")
+    if spec.licences:
+        result.manifest, dropped = under(result.manifest, spec.licences)
+        for licence, count in dropped.items():
+            session.tell(f"data: dropped {count}: under the licence {licence}")
     if spec.drop_other:
         other = result.manifest["diagnosis"].isna()
         session.tell(f"data: dropped {int(other.sum())}: none of the seven classes")

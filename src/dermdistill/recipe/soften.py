@@ -4,16 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 from dermdistill.distillation.identity import Origin
 from dermdistill.errors import InputError
+from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.stage import DONE, TO_DO, State
 from dermdistill.recipe.state import Marker, mark, marker_path
 from dermdistill.recipe.work import Work
-from dermdistill.run import UNKNOWN, Run, changes
+from dermdistill.run import UNKNOWN, Run, TrainedHeader, changes
 from dermdistill.specs import load_header
 
 if TYPE_CHECKING:
     from dermdistill.distillation.bank import Bank
     from dermdistill.distillation.bank_format import BankIdentity
     from dermdistill.recipe.session import Session
+    from dermdistill.training.cohort import Cohort
 
 _ASKED = ("manifest_sha256", "classes", "seed", "spec", "turns", "split", "splits")
 """What a recipe decides of a bank; the rest is how this version decodes and renders."""
@@ -84,7 +86,7 @@ def teacher_hashes(work: Work) -> list[Any]:
 def fill_bank(work: Work, session: "Session") -> str:
     """Write every teacher's logits for every view of the training images, those that are not there yet.
 
-    Only teachers of whom the bank lacks something are loaded.
+    Only teachers of whom the bank lacks something are loaded. What a bank of another part holds of them is copied.
     """
     from dermdistill.distillation.bank import Bank
     from dermdistill.distillation.soften import write_teacher
@@ -94,6 +96,7 @@ def fill_bank(work: Work, session: "Session") -> str:
     identity, runs = _identity(work, cohort.manifest_sha256), [Run(folder) for folder in work.ensemble]
     missing = Bank.missing(work.bank, identity, teacher_hashes(work), spec.views)
     part = {"split": cohort.split, "splits": cohort.splits.sha256}
+    others = [work.of(name).bank for name in part_names(work.recipe.split) if name != work.part]
     mark(work.folder, _marker(work), part)
     for run in runs:
         if run.trained().model_sha256 in missing:
@@ -101,11 +104,20 @@ def fill_bank(work: Work, session: "Session") -> str:
             teacher.arithmetic = session.fabric.autocast  # the precision that the recipe trains in
             images = cohort.images(header.image_size, header.classes)["train"]
             write_teacher(
-                work.bank, identity, teacher, header.plain(), images, spec.views,
-                device=session.fabric.device, batch_size=spec.batch_size,
+                work.bank, identity, teacher, _facts(header, cohort), images, spec.views,
+                device=session.fabric.device, batch_size=spec.batch_size, others=others,
             )  # fmt: skip
     bank = open_bank(work, cohort.manifest_sha256)
     return f"soften: {bank.views} views of {len(bank.images)} images in {bank.folder}"
+
+
+def _facts(header: TrainedHeader, cohort: "Cohort") -> dict[str, Any]:
+    """A teacher's run header, one from before licences were recorded with those of the manifest if that is its own."""
+    from dermdistill.data.licensing import known_licences
+
+    if header.data_licences is None and header.inputs.manifest == cohort.manifest_sha256:
+        return {**header.plain(), "data_licences": known_licences(cohort.manifest)}
+    return header.plain()
 
 
 def open_bank(work: Work, manifest_sha256: str) -> "Bank":

@@ -50,6 +50,9 @@ class Recipe(Strict):
         unknown = [name for name in self.export.students if name not in students]
         if unknown:
             raise ValueError(f"export.students names {unknown}, the students are {students}")
+        unknown = [name for name in self.export.teachers if name not in [spec.name for spec in self.teachers]]
+        if unknown:
+            raise ValueError(f"export.teachers names {unknown}, the teachers are {[t.name for t in self.teachers]}")
         if self.evaluate.baseline is not None and self.evaluate.baseline not in names:
             raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
         if self.split.file is not None and self.data.manifest is None:

@@ -70,9 +70,15 @@ class Work:
     def bundle(self, name: str) -> Path:
         return self.folder / "bundles" / name
 
+    def run(self, name: str) -> Path:
+        """The run folder of a teacher or a student."""
+        return self.teacher(name) if name in {spec.name for spec in self.recipe.teachers} else self.student(name)
+
     @property
     def exported(self) -> tuple[str, ...]:
-        return self.recipe.export.students or (self.recipe.students[0].name,)
+        """The students and teachers that become bundles, the one that ships by default first."""
+        chosen = self.recipe.export
+        return (*(chosen.students or (self.recipe.students[0].name,)), *chosen.teachers)
 
     @property
     def students(self) -> list[StudentSpec]:
@@ -82,10 +88,11 @@ class Work:
 
     @property
     def teachers(self) -> list[TeacherSpec]:
-        """The teachers that are trained in this part: on all images only if a student learns from them."""
+        """The teachers that are trained in this part: on all images only if a student learns from them or they ship."""
         taught = any(spec.labels != "none" for spec in self.students)
-        needed = self.part != FINAL or (taught and self.recipe.split.final_teachers == "own")
-        return list(self.recipe.teachers) if needed else []
+        if self.part != FINAL or (taught and self.recipe.split.final_teachers == "own"):
+            return list(self.recipe.teachers)
+        return [spec for spec in self.recipe.teachers if spec.name in self.exported]
 
     @property
     def taught_in(self) -> list[Self]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from dermdistill.data.licensing import known_licences
 from dermdistill.files import sha256_file
 from dermdistill.networks.cost import count
 from dermdistill.networks.registry import Network
@@ -86,6 +87,7 @@ def _facts(training: Training, cohort: Cohort) -> dict[str, Any]:
         "std": list(training.network.std),
         "roles": {role: len(ids) for role, ids in cohort.roles.items()},
         "data_sources": sorted(cohort.manifest["source"].unique()),
+        "data_licences": known_licences(cohort.manifest),
         **training.facts,
     }
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dermdistill.evaluate.analyses.sources import by_source, within
+from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
 from dermdistill.evaluate.analyses.subgroups import draw, subgroups
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
@@ -48,7 +48,8 @@ def test_within_collections_the_camera_is_no_clue(manifest: pd.DataFrame, scored
     named = manifest["collection"].fillna("")
     camera = Scored(scored.p + 5.0 * (named == "old").to_numpy(), scored.y, None, None)
     weights = resamples(clusters(manifest), 200, 0)
-    found = within(manifest, {"lesion": scored, "camera": camera}, weights, "lesion")
+    drawn = draw_within(manifest, {"lesion": scored, "camera": camera}, weights)
+    found = within(manifest, drawn, scored.y, weights, "lesion")
     assert found is not None
     right = pairs = 0.0
     for name in ("old", "new", ""):
@@ -66,4 +67,7 @@ def test_within_collections_the_camera_is_no_clue(manifest: pd.DataFrame, scored
 
 def test_one_collection_has_nothing_within(manifest: pd.DataFrame, scored: Scored):
     one = manifest.assign(source="first")
-    assert within(one, {"m": scored}, np.ones((3, len(one))), "m") is None
+    weights = np.ones((3, len(one)))
+    drawn = draw_within(one, {"m": scored}, weights)
+    assert drawn == {}
+    assert within(one, drawn, scored.y, weights, "m") is None

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from dermdistill.evaluate.comparison import Comparison
 from dermdistill.specs import Strict
 
@@ -18,6 +20,9 @@ class Data(Strict):
     sources: dict[str, int]
     diagnoses: dict[str, int]
     synthetic: bool
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """By model, how many more images it predicted than all of them did; where the models were not cut to common images,
+    nothing."""
 
 
 class Bootstrap(Strict):
@@ -41,4 +46,5 @@ def describe(comparison: Comparison) -> Data:
         sources={name: int(count) for name, count in table["source"].value_counts().items()},
         diagnoses={name: int(count) for name, count in table["diagnosis"].value_counts().items()},
         synthetic=bool((table["source"] == "synthetic").any()),
+        left_out={name: model.left_out for name, model in comparison.models.items() if model.left_out},
     )

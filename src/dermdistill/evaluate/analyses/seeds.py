@@ -3,14 +3,13 @@
 import json
 
 import numpy as np
+from pydantic import Field
 
 from dermdistill.distillation.spec import complete
+from dermdistill.evaluate.comparison import Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure
 from dermdistill.evaluate.predictions import ModelPredictions
 from dermdistill.specs import Strict
-
-Figures = dict[str, dict[str, np.ndarray]]
-"""By model and metric: its replicates [R], the first of the images as they are."""
 
 
 class OverSeeds(Strict):
@@ -24,6 +23,14 @@ class OverSeeds(Strict):
     """Of the means; none for the baseline itself."""
 
 
+class Gap(Strict):
+    """The mean over the seeds of one recipe minus that of another, with lesions and seeds drawn anew."""
+
+    auroc: Difference
+    within: Difference | None
+    """Within collections; None if there is one collection."""
+
+
 class Seeds(Strict):
     """Models that differ in their seed alone."""
 
@@ -32,6 +39,8 @@ class Seeds(Strict):
     against: list[str]
     """The baseline, and what differs from it in the seed alone."""
     metrics: dict[str, OverSeeds]
+    gaps: dict[str, Gap] = Field(default_factory=dict)
+    """Against each recipe of several seeds before it, by its first model; the baseline's recipe comes first."""
 
 
 def recipe_of(model: ModelPredictions) -> str | None:
@@ -54,16 +63,17 @@ def of_one_recipe(models: dict[str, ModelPredictions]) -> list[list[str]]:
     return [names for names in found.values() if len({seeds[name] for name in names}) == len(names) > 1]
 
 
-def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: str) -> dict[str, Seeds]:
+def over_seeds(comparison: Comparison, inside: dict[str, np.ndarray]) -> dict[str, Seeds]:
     """Mean, standard deviation and paired difference of every metric over the seeds, by the first model of each recipe.
 
     Args:
-        models: by name.
-        figures: replicates of the same draws for every model.
-        baseline: the model that the means are compared with; if it has several seeds itself, their mean.
+        comparison: the models; if the baseline has several seeds itself, others are compared with their mean.
+        inside: each model's AUROC within collections in the same replicates, [R]; empty if there is one collection.
     """
+    models, figures = comparison.models, comparison.figures
     groups = of_one_recipe(models)
-    against = next((names for names in groups if baseline in names), [baseline])
+    against = next((names for names in groups if comparison.baseline in names), [comparison.baseline])
+    gaps = _gaps(comparison, inside, sorted(groups, key=lambda names: names != against))
     sections = {}
     for names in groups:
         metrics = {}
@@ -76,5 +86,29 @@ def over_seeds(models: dict[str, ModelPredictions], figures: Figures, baseline: 
                 difference=None if names == against else difference(values.mean(0), other),
             )
         seeds = [models[name].provenance.seed for name in names]
-        sections[names[0]] = Seeds(members=names, seeds=seeds, against=against, metrics=metrics)
+        sections[names[0]] = Seeds(members=names, seeds=seeds, against=against, metrics=metrics, gaps=gaps[names[0]])
     return sections
+
+
+def _gaps(
+    comparison: Comparison, inside: dict[str, np.ndarray], groups: list[list[str]]
+) -> dict[str, dict[str, Gap]]:  # fmt: skip
+    """Each recipe against those before it.
+
+    A replicate draws lesions, the same ones for all, and from the seeds of each recipe as many as there are, with
+    replacement.
+    """
+    areas = {name: figures["auroc"] for name, figures in comparison.figures.items()}
+    drawn: dict[str, list[np.ndarray]] = {}
+    found: dict[str, dict[str, Gap]] = {}
+    for number, names in enumerate(groups):
+        count, replicates = len(names), len(areas[names[0]])
+        picked = np.random.default_rng([comparison.spec.seed, 1, number]).integers(count, size=(count, replicates))
+        picked[:, 0] = np.arange(count)  # the first replicate is that of the data as they are
+        of = [np.stack([values[name] for name in names]) for values in (areas, inside) if values]
+        drawn[names[0]] = [np.take_along_axis(values, picked, axis=0).mean(0) for values in of]
+        found[names[0]] = {}
+        for other in (earlier[0] for earlier in groups[:number]):
+            both = [difference(ours, theirs) for ours, theirs in zip(drawn[names[0]], drawn[other], strict=True)]
+            found[names[0]][other] = Gap(auroc=both[0], within=both[1] if inside else None)
+    return found

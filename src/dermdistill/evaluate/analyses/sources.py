@@ -71,7 +71,23 @@ def _compared(drawn: dict[str, np.ndarray], why: str, baseline: str) -> dict[str
     }
 
 
-def within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, baseline: str) -> Within | None:
+def draw_within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Each model's AUROC within collections in every replicate, [R]; nothing if there is but one collection.
+
+    Args:
+        table: the images [N], columns of the manifest.
+        scored: the models on them.
+        weights: bootstrap weights [R, N].
+    """
+    number = _collections(table)
+    if number.max() == 0:
+        return {}
+    return {name: in_blocks(partial(_within, part, number), weights) for name, part in scored.items()}
+
+
+def within(
+    table: pd.DataFrame, drawn: dict[str, np.ndarray], y: np.ndarray, weights: np.ndarray, baseline: str
+) -> Within | None:  # fmt: skip
     """What models tell apart within collections, where the camera is no clue; None if there is but one collection.
 
     Melanomas come from other clinics and cameras than most nevi, so that recognising the camera alone gives an AUROC
@@ -81,20 +97,23 @@ def within(table: pd.DataFrame, scored: dict[str, Scored], weights: np.ndarray, 
 
     Args:
         table: the images [N], columns of the manifest.
-        scored: the models on them.
+        drawn: what `draw_within` gave.
+        y: melanoma 0/1 [N].
         weights: bootstrap weights [R, N].
         baseline: one of the models.
     """
-    names = table["source"].str.cat(table["collection"].fillna(""), sep="/")
-    number = names.factorize()[0]
-    if number.max() == 0:
+    if not drawn:
         return None
-    y = next(iter(scored.values())).y
+    number = _collections(table)
     share = np.bincount(number, y) / np.bincount(number)
     alone = in_blocks(partial(auroc, Scored(share[number], y, None, None)), weights)
-    drawn = {name: in_blocks(partial(_within, part, number), weights) for name, part in scored.items()}
     why = "no collection holds melanomas and others"
     return Within(collections=int(number.max()) + 1, alone=figure(alone, why), models=_compared(drawn, why, baseline))
+
+
+def _collections(table: pd.DataFrame) -> np.ndarray:
+    """The number of each image's collection, int64 [N]; without one, that of its source."""
+    return table["source"].str.cat(table["collection"].fillna(""), sep="/").factorize()[0]
 
 
 def _within(scored: Scored, number: np.ndarray, weights: np.ndarray) -> np.ndarray:

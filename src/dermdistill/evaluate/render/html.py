@@ -8,6 +8,7 @@ from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.render import plots
+from dermdistill.evaluate.render.markdown import gap_rows
 from dermdistill.evaluate.render.samples import Sample
 from dermdistill.evaluate.render.text import camera_alone, interval, undefined_reasons, verdict
 
@@ -62,4 +63,5 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         missing=missing,
         crossed=report.chosen_on == CROSS_FITTED,
         alone=camera_alone(report),
+        gaps=gap_rows(report)[1],
     )

@@ -48,6 +48,17 @@ def seed_rows(report: Report) -> Rows:
     return head, rows
 
 
+def gap_rows(report: Report) -> Rows:
+    """What the means over the seeds of two recipes differ by."""
+    head = ["mean of the seeds", "minus the mean of", "AUROC", "AUROC within collections"]
+    rows = []
+    for name, entry in report.over_seeds.items():
+        for other, gap in entry.gaps.items():
+            inside = "n/a" if gap.within is None else interval(gap.within, signed=True)
+            rows.append([name, other, interval(gap.auroc, signed=True), inside])
+    return head, rows
+
+
 def source_rows(report: Report) -> Rows:
     """The AUROC on each source and within collections."""
     head, compared = ["by source"], []
@@ -73,6 +84,8 @@ def markdown(report: Report) -> str:
     lines = _table(*key_rows(report))
     if report.over_seeds:
         lines += ["", *_table(*seed_rows(report))]
+        if any(entry.gaps for entry in report.over_seeds.values()):
+            lines += ["", *_table(*gap_rows(report)), "", "The intervals of this table draw lesions and seeds."]
     if report.by_source or report.within is not None:
         lines += ["", *_table(*source_rows(report))]
     if report.within is not None:

@@ -34,7 +34,9 @@ def about(report: Report) -> str:
     """What the figures are of, in a line."""
     of = report.data
     synthetic = "SYNTHETIC DATA. " if of.synthetic else ""
-    return f"{synthetic}{of.n} {of.role} images, {of.positives} melanomas, {of.clusters} lesions"
+    more = ", ".join(f"{count} of {name}" for name, count in of.left_out.items())
+    cut = f", those that all models predicted (left out: {more})" if more else ""
+    return f"{synthetic}{of.n} {of.role} images, {of.positives} melanomas, {of.clusters} lesions{cut}"
 
 
 def camera_alone(report: Report) -> str:

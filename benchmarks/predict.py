@@ -1,0 +1,100 @@
+"""From image files to answers, against decoding the same files and doing nothing with them.
+
+    python benchmarks/predict.py
+    python benchmarks/predict.py --count 2000 --large 100
+
+Generated lesions are stored as JPEG files of 600x450 and 4000x3000 pixels. Each turn reads all files in three ways,
+one after the other, on as many threads: decoded and thrown away, judged as `dermdistill predict` does, and judged
+with `--exact`. It prints medians over the turns and ratios to decoding, which noise moves less. Last comes the largest
+difference of melanoma probability between the two ways to judge, and the memory that the process has needed at most.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dermdistill.data.synthetic.generate import generate
+from dermdistill.images.decode import load_rgb
+from dermdistill.predict.pipeline import ahead, usable_cores
+from dermdistill.predict.predictor import Predictor
+from dermdistill.run import hardware
+
+KINDS = {"600x450": (600, 450), "4000x3000": (4000, 3000)}
+GRAIN = 3.0
+"""Standard deviation of the noise of a sensor, in levels of 255."""
+
+
+def files(folder: Path, size: tuple[int, int], count: int, seed: int) -> list[Path]:
+    """JPEG files of generated lesions, with the grain that photographs have."""
+    lesions = generate(folder / "lesions", n=max(50, min(count, 100)), size=400, seed=seed)["path"]
+    rng, made = np.random.default_rng(seed), []
+    for index in range(count):
+        image = Image.open(lesions.iloc[index % len(lesions)]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        grain = rng.normal(0, GRAIN, (size[1], size[0], 1)).astype(np.float32)
+        path = folder / f"{size[0]}-{index:05}.jpg"
+        Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+        made.append(path)
+    return made
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    """Images a second."""
+    start = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - start)
+
+
+def measure(paths: Sequence[Path], turns: int, threads: int) -> float:
+    """Print the rates of one kind of file; the ratio of judging to decoding."""
+    fast, exact = Predictor(threads=threads), Predictor(threads=threads, exact=True)
+    ways: dict[str, Callable[[], object]] = {
+        "decode": lambda: [image.close() for image in ahead(load_rgb, paths, threads)],
+        "predict": lambda: list(fast.predict(paths)),
+        "exact": lambda: list(exact.predict(paths)),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, way in ways.items():
+            found[name].append(rate(way, len(paths)))
+    medians = {name: statistics.median(rates) for name, rates in found.items()}
+    for name, rates in found.items():
+        print(
+            f"  {name:<8} {medians[name]:7.1f} images/s ({min(rates):.1f} to {max(rates):.1f}), "
+            f"{medians[name] / medians['decode']:.2f} of decoding"
+        )
+    both = zip(fast.predict(paths), exact.predict(paths), strict=True)
+    gaps = [abs((one.p_melanoma or 0.0) - (other.p_melanoma or 0.0)) for one, other in both]
+    print(f"  melanoma probability moves by {max(gaps):.4f} at most, {statistics.mean(gaps):.4f} on average")
+    return medians["predict"] / medians["decode"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=400, help="files of 600x450 (400)")
+    parser.add_argument("--large", type=int, default=24, help="files of 4000x3000 (24)")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    print(f"machine: {hardware()}; {asked.threads} threads, model {Predictor().bundle.spec.name}, seed {asked.seed}")
+    for (kind, size), count in zip(KINDS.items(), (asked.count, asked.large), strict=True):
+        with tempfile.TemporaryDirectory(prefix="dermdistill-bench-") as folder:
+            paths = files(Path(folder), size, count, asked.seed)
+            print(
+                f"{count} JPEG files of {kind}, {sum(path.stat().st_size for path in paths) / count / 1e3:.0f} kB each"
+            )
+            measure(paths, asked.turns, asked.threads)
+    print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at most")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

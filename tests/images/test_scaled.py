@@ -1,0 +1,81 @@
+"""JPEG files that are decoded at a fraction of their size show the same picture, or are decoded whole."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from dermdistill.images.decode import ImageError, open_rgb
+from dermdistill.images.preprocess import resize_square
+
+SIDE = 112
+
+
+def _photo(width, height, seed=0):
+    """Smooth blotches with fine grain, as skin has."""
+    rng = np.random.default_rng(seed)
+    blotches = Image.fromarray(rng.integers(60, 220, (height // 40, width // 40, 3), np.uint8))
+    soft = blotches.resize((width, height), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(3))
+    grain = np.asarray(soft, np.float32) + rng.normal(0, 3, (height, width, 3))
+    return Image.fromarray(grain.clip(0, 255).astype(np.uint8))
+
+
+def _jpeg(image, **options):
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=90, **options)
+    return stream.getvalue()
+
+
+def _opened(content, **options):
+    with open_rgb(content, **options) as image:
+        return image.size, resize_square(image, SIDE).astype(int)
+
+
+@pytest.mark.parametrize("size", [(600, 450), (1600, 1200), (900, 2400)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_fraction_shows_what_the_whole_shows(size, options):
+    content = _jpeg(_photo(*size), **options)
+    whole, expected = _opened(content)
+    small, found = _opened(content, at_least=2 * SIDE)
+    assert whole == size
+    assert 2 * SIDE <= min(small) < min(size)
+    assert np.abs(found - expected).max() <= 6
+    assert np.abs(found - expected).mean() < 0.5
+
+
+def test_a_file_that_is_not_twice_as_large_as_needed_is_decoded_whole():
+    assert _opened(_jpeg(_photo(500, 440)), at_least=2 * SIDE)[0] == (500, 440)
+
+
+def test_a_turned_photograph_stands_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = _jpeg(_photo(1200, 800), exif=exif)
+    (width, height), found = _opened(content, at_least=2 * SIDE)
+    assert width < height
+    assert np.abs(found - _opened(content)[1]).max() <= 6
+
+
+def test_grey_files_and_those_in_four_colours_are_read():
+    for mode in ("L", "CMYK"):
+        content = _jpeg(_photo(1200, 800).convert(mode))
+        assert np.abs(_opened(content, at_least=2 * SIDE)[1] - _opened(content)[1]).max() <= 6
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_a_damaged_file_is_refused_as_ever(cut):
+    content = _jpeg(_photo(1600, 1200))
+    content = content[: int(cut * len(content))]
+    said = []
+    for options in ({}, {"at_least": 2 * SIDE}):
+        with pytest.raises(ImageError) as caught, open_rgb(content, **options):
+            pass
+        said.append((caught.value.reason, str(caught.value)))
+    assert said[0] == said[1]
+
+
+def test_other_formats_keep_all_pixels():
+    stream = io.BytesIO()
+    _photo(1200, 800).save(stream, "PNG")
+    assert _opened(stream.getvalue(), at_least=2 * SIDE)[0] == (1200, 800)
