@@ -26,7 +26,7 @@ def made(tmp_path):
     shutil.copyfile(bundle / "model.safetensors", run / "model.safetensors")
     again = shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns(FIGURES, "*.safetensors"))
     work = SimpleNamespace(
-        bundle=lambda _: again, shipped=SimpleNamespace(student=lambda _: run), report=published,
+        bundle=lambda _: again, shipped=SimpleNamespace(run=lambda _: run), report=published,
         recipe=SimpleNamespace(name=recipe),
     )  # fmt: skip
     return name, work
