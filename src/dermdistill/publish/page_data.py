@@ -58,7 +58,7 @@ def make_page_data(bundle: Bundle, results: Path, manifest: pd.DataFrame) -> Pag
 
     Args:
         bundle: a student's.
-        results: the work folder of its recipe, or what is published of it: runs/PART/students/NAME, or runs/PART/teachers/NAME.
+        results: the work folder of its recipe, or what is published of it: runs/PART/students/NAME, or under teachers.
         manifest: of the images that the student was judged on. Images that have left it since are left out.
 
     Raises:
