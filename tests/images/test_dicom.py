@@ -261,7 +261,6 @@ def test_the_instance_uid_is_read(dicom_object, picture, tmp_path):
 _CODINGS = [
     {"syntax": "ExplicitVRLittleEndian"}, {"syntax": "ImplicitVRLittleEndian", "planar": 1}, {"syntax": "RLELossless"},
     {"syntax": "JPEGBaseline8Bit", "colours": "YBR_FULL_422"}, {"syntax": "JPEG2000Lossless"},
-    {"syntax": "JPEGLSLossless", "bits": 16},
 ]  # fmt: skip
 
 
@@ -284,6 +283,17 @@ def test_changed_objects_are_read_or_refused(small_object, data, patient):
         reason, told = error.reason, str(error)
     assert reason in REASONS if reason else min(size) >= decode.MIN_SIDE
     assert not [word for word in patient if word in told]
+
+
+def test_a_frame_whose_decoding_never_ends_is_refused(dicom_object, picture, monkeypatch):
+    """As that of pyjpegls on some cut frames, which may be among these."""
+    content = dicom_object(picture(7, 40), syntax="JPEGLSLossless", bits=16)
+    monkeypatch.setattr(dicom, "_PATIENCE", 3)
+    for end in range(2000, len(content), 1500):
+        assert _refusal(content[:end]).reason in REASONS
+    monkeypatch.setattr(dicom, "_JPEG_LS", "while True: pass")
+    monkeypatch.setattr(dicom, "_PATIENCE", 0.2)
+    assert "did not end in 0 s" in str(_refusal(content))
 
 
 def test_every_truncation_is_refused(small_object):

@@ -9,6 +9,8 @@ import io
 import itertools
 import re
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -64,6 +66,9 @@ _TAGS = [
     0x00280100, 0x00280101, 0x00280102, 0x00280103, *range(0x00281101, 0x00281104), *range(0x00281201, 0x00281204),
     *range(0x00281221, 0x00281224), 0x7FE00001, 0x7FE00002,
 ]  # fmt: skip
+_JPEG_LS = "import jpeg_ls, sys; jpeg_ls.decode_pixel_data(sys.stdin.buffer.read())"
+_PATIENCE = 20.0
+"""Seconds for decoding a JPEG-LS frame, and one more for each million pixels."""
 _FRAME_NAME = re.compile(r"(.+)#([1-9]\d{0,4})", re.DOTALL)
 
 
@@ -396,12 +401,30 @@ def _check_codestream(encoded: bytes, coding: _Coding, size: tuple[int, int]) ->
         return  # has no size of its own; its decoder stops at the object's
     if coding == "jpeg-ls":
         found = _jpeg_ls_size(encoded)
+        if found == size:
+            _try_jpeg_ls(encoded, size)
     else:
         with Image.open(io.BytesIO(encoded), formats=["JPEG" if coding == "jpeg" else "JPEG2000"]) as image:
             found = image.size
     if found != size:
         came = f"{found[0]}x{found[1]}" if found else "no"
         raise Refused("unreadable", f"a DICOM object of {size[0]}x{size[1]} pixels whose frame has {came} pixels")
+
+
+def _try_jpeg_ls(encoded: bytes, size: tuple[int, int]) -> None:
+    """Raise Refused if a JPEG-LS frame cannot be decoded, tried in a process of its own.
+
+    pyjpegls 1.5 never ends on some damaged frames, and holds Python's lock, so that no thread could stop it.
+    """
+    seconds = _PATIENCE + size[0] * size[1] / 1e6
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _JPEG_LS], input=encoded, capture_output=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused("unreadable", f"a JPEG-LS frame whose decoding did not end in {seconds:.0f} s") from None
+    if done.returncode:
+        raise Refused("unreadable", "a JPEG-LS frame that its decoder refuses; get the file anew")
 
 
 def _jpeg_ls_size(encoded: bytes) -> tuple[int, int] | None:
