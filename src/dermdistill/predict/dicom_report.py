@@ -52,7 +52,7 @@ class ReportWriter:
         """Write the report on a result; None if it has no probability or its image is no DICOM object.
 
         Raises:
-            InputError: the object names no study or series, so that no report can refer to it.
+            InputError: the object names no study or series, or something else in it does not fit a report.
             OutputError: the file cannot be written.
         """
         path, frame = split_frame(Path(result.file))
@@ -64,7 +64,11 @@ class ReportWriter:
             image = self._read(path)
             series, count = self._series.setdefault(str(image.StudyInstanceUID), (str(UID()), 0))
             self._series[str(image.StudyInstanceUID)] = (series, count + 1)
-            report = self._report(result, image, frame, (series, count + 1))
+            try:
+                report = self._report(result, image, frame, (series, count + 1))
+            except Exception as error:  # highdicom's messages may quote what the object says of the patient
+                told = f"{path}: no report can be made on this DICOM object ({type(error).__name__})"
+                raise InputError(f"{told}; leave the file out") from None
             target = self.folder / f"{report.SOPInstanceUID}.dcm"
             with atomic_path(target) as temporary:
                 report.save_as(temporary, enforce_file_format=True)
