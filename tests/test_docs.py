@@ -183,17 +183,15 @@ def test_toml_examples_fit_the_schema(path: Path):
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=page_id)
-def test_python_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_python_examples_run(path: Path, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each page's blocks in order, in a folder with pictures and bundles at the places that they name."""
     from PIL import Image
-
-    from dermdistill.predict.bundle import default_bundle
 
     monkeypatch.chdir(tmp_path)
     for name in ("photo.jpg", "a.jpg", "b.png"):
         Image.new("RGB", (600, 450), (222, 184, 160)).save(name)
     for place in ("bundle", "work/ham10000/bundles/lite0-cut-kd"):
-        shutil.copytree(default_bundle(), place)
+        shutil.copytree(trained.bundle, place)
     names: dict[str, Any] = {}
     for number, block in enumerate(blocks(path, "python")):
         exec(compile(block, f"{page_id(path)}, Python block {number + 1}", "exec"), names)  # noqa: S102

@@ -21,9 +21,12 @@ OPT_OUT = {
 def opt_out() -> None:
     """Turn off the telemetry of all packages that dermdistill may import, here and in processes started later.
 
-    Variables that are set already are overwritten: whoever runs dermdistill did not agree to send anything.
+    Variables that are set already are overwritten: whoever runs dermdistill did not agree to send anything. OpenVINO
+    knows no variable and sends an event when it is imported; where the package `openvino_telemetry` cannot be imported
+    it takes a stand-in that sends nothing.
     """
     os.environ.update(OPT_OUT)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def onnx_runtime() -> ModuleType:
@@ -36,13 +39,8 @@ def onnx_runtime() -> ModuleType:
 
 
 def openvino() -> ModuleType:
-    """OpenVINO, imported without its telemetry, which sends an event at the import and asks nobody.
-
-    It has a stand-in that sends nothing, which it takes where the package `openvino_telemetry` cannot be imported.
-    """
+    """OpenVINO, imported with its telemetry turned off."""
     opt_out()
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     return openvino

@@ -135,7 +135,7 @@ def test_a_bundle_json_that_contradicts_its_graph_is_refused(trained, tmp_path, 
     content = json.loads(path.read_text())
     content[key] = _merged(content[key], value)
     path.write_text(json.dumps(content))
-    with pytest.raises(IntegrityError, match=rf"bundle\.json.*{key}"):
+    with pytest.raises(IntegrityError, match=rf"(?s)bundle\.json.*{key}"):
         Predictor(folder)
 
 

@@ -119,7 +119,7 @@ def test_bytes_and_open_files_do_as_well(trained, photos):
         (["--threshold", "often", "a.png"], "threshold must be one of"),
         (["--threshold", "1.5", "a.png"], "a number from 0 to 1"),
         (["nothing-*.png"], "matches nothing"),
-        (["--model", "nowhere", "a.png"], "is not a bundle"),
+        (["--model", "nowhere", "a.png"], "there is no bundle at nowhere"),
     ],
 )
 def test_wrong_usage_ends_with_code_2(arguments, told, trained, tmp_path):

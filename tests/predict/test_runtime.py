@@ -28,7 +28,7 @@ def with_openvino():
 
 def test_openvino_gives_the_answers_of_onnx_runtime(with_openvino):
     images = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), np.uint8)
-    images[1:] //= np.array([1, 2, 3, 4], np.uint8)[:, None, None, None]
+    images[1] = (160, 110, 90)  # plain skin, as the network sees it
     one, other = (Predictor(threads=1, runtime=name).probabilities(images) for name in ("onnxruntime", "openvino"))
     np.testing.assert_allclose(one, other, atol=1e-4)
     assert np.ptp(one, axis=0).max() > 0.05  # else this would show nothing

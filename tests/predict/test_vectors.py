@@ -3,9 +3,7 @@
 import base64
 import hashlib
 import json
-import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,16 +40,6 @@ def test_they_can_be_drawn_and_judged_from_bundle_json_alone(trained):
         found = Predictor(trained.bundle).probabilities(resized[None])[0]
         np.testing.assert_allclose(found, vector["probabilities"], atol=1e-5)
     assert len(shapes) >= 4  # enlarged, shrunk, one and then the other side
-
-
-def test_the_program_of_the_reference_runs(trained, tmp_path, monkeypatch):
-    """docs/reference/bundle.md, 'Test vectors'."""
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "bundle.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "bundle").symlink_to(trained.bundle)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(program, "bundle.md", "exec"), found := {})  # noqa: S102
-    assert found["vector"]["name"] == "large"
 
 
 def test_both_graphs_of_a_fresh_bundle_give_its_answers(trained):

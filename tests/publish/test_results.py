@@ -1,18 +1,13 @@
 """A finished run is published without tensors, and the public API carries a recipe from images to predictions."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 import dermdistill
 from dermdistill.errors import InputError
-from dermdistill.evaluate.document import load_report
 from dermdistill.files import read_json, write_text
-from dermdistill.predict.bundle import read_bundle
 from dermdistill.publish import artifacts, results
-from dermdistill.publish.front import EXTERNAL
-from dermdistill.publish.models import out_of_fold
 from dermdistill.publish.repository import find_root, replace_between
 
 ROOT = Path(__file__).parents[2]
@@ -70,24 +65,6 @@ def test_the_api_goes_from_a_recipe_to_predictions_and_a_report(work, folder):
     report = dermdistill.evaluate(work.manifest, models, folder / "report", replicates=100)
     assert set(report.models) == set(models)
     assert (folder / "report" / "report.html").exists()
-
-
-def test_what_ships_stands_beside_what_shipped_before(work, tmp_path):
-    weights = tmp_path / "src" / "dermdistill" / "weights"
-    write_text(weights / "DEFAULT", "earlier\n")
-    write_text(weights / "earlier" / "bundle.json", "{}")
-    (tmp_path / EXTERNAL).parent.mkdir(parents=True)
-    shutil.copyfile(ROOT / EXTERNAL, tmp_path / EXTERNAL)
-    results.ship(work, "student", tmp_path)
-    assert (weights / "DEFAULT").read_text() == "earlier\n"
-    assert sorted(path.name for path in weights.iterdir()) == ["DEFAULT", "earlier", "student"]
-    assert (weights / "student" / "model.safetensors").exists()
-    read_bundle(weights / "student")
-    figures, report = out_of_fold(weights / "student"), load_report(work.report / "report.json")
-    assert figures.auroc.value == report.models["student"].metrics["auroc"].value
-    assert (figures.recipe, figures.images, figures.within) == ("tiny", report.data.n, None)
-    results.ship(work, "student", tmp_path, default=True)
-    assert (weights / "DEFAULT").read_text() == "student\n"
 
 
 def test_what_is_published_holds_the_evidence_and_no_tensor(work, folder):

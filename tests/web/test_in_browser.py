@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import random
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import dermdistill
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.serve.site import content_security_policy
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from Python's."""
@@ -240,6 +244,23 @@ def test_a_second_visit_needs_no_server(browser, published, served, images):
     page.set_input_files("#files", images[0])
     assert page.inner_text("#value").endswith("%")
     page.context.close()
+
+
+def test_the_service_serves_the_page_under_the_same_policy(browser, images):
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    command = [sys.executable, "-m", "dermdistill", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as service:
+        try:
+            address = next(found[1] for line in service.stderr if (found := re.search(r"on (http://\S+)", line)))
+            page = opened(browser, address + "/")
+            assert page.get_attribute("html", "data-phase") == "ready", page.inner_text("#problem")
+            page.set_input_files("#files", images[0])
+            assert page.inner_text("#value").endswith("%")
+            sent = page.goto(address + "/").headers["content-security-policy"]
+            assert sent == content_security_policy()
+            page.context.close()
+        finally:
+            service.terminate()
 
 
 def test_figures_of_another_model_are_not_shown(browser, published, served, images, tmp_path):

@@ -36,10 +36,10 @@ function rendered(markdown: string): HTMLElement {
   const parsed = new DOMParser().parseFromString(marked.parse(markdown, { async: false }), "text/html");
   const box = h("div", { class: "card", lang: "en" }, ...parsed.body.childNodes);
   for (const link of box.querySelectorAll("a")) link.rel = "noreferrer";
-  for (const table of box.querySelectorAll("table")) {
+  for (const wide of box.querySelectorAll("table, pre")) { // these scroll, by keyboard too
     const scroll = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": say("about_card") });
-    table.replaceWith(scroll);
-    scroll.append(table);
+    wide.replaceWith(scroll);
+    scroll.append(wide);
   }
   box.querySelector("h1")?.remove();
   for (const heading of box.querySelectorAll("h2")) {

@@ -60,7 +60,7 @@ export function drawMap(canvas: HTMLCanvasElement, effects: number[]): void {
   const largest = Math.max(0.5, ...effects.map(Math.abs)); // weak effects look weak
   effects.forEach((effect, cell) => {
     const colour = effect >= 0 ? [255, 106, 0] : [0, 132, 255];
-    pixels.data.set([...colour, Math.round(Math.min(1, Math.abs(effect) / largest) * 190)], cell * 4);
+    pixels.data.set([...colour, Math.round((Math.abs(effect) / largest) ** 1.5 * 180)], cell * 4);
   });
   context.putImageData(pixels, 0, 0);
 }

@@ -17,7 +17,7 @@ export function drawList(actions: ListActions): void {
   const section = at("list");
   section.hidden = state.items.length < 2;
   const columns: Key[] = ["list_image", "list_value", "list_decision", "list_class", "list_quality"];
-  const head = columns.map((key) => h("th", { scope: "col", class: key.slice(5) === "value" ? "number" : key.slice(5) }, say(key)));
+  const head = columns.map((key) => h("th", { scope: "col", class: key.slice(5) === "value" ? "number" : key.slice(5) }, h("span", {}, say(key))));
   const table = h(
     "table", { "aria-labelledby": "list-title" },
     h("thead", {}, h("tr", {}, ...head, h("td", {}))),

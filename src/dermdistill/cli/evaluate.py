@@ -58,7 +58,7 @@ def evaluate(
     from dermdistill.cli.key_table import key_table
     from dermdistill.evaluate.predictions import by_seeds, cut_to_common
     from dermdistill.evaluate.render.markdown import gap_rows
-    from dermdistill.evaluate.render.text import about, verdict
+    from dermdistill.evaluate.render.text import verdict
     from dermdistill.evaluate.report import FromImages
     from dermdistill.evaluate.report import evaluate as judge
     from dermdistill.evaluate.tables import Columns, read_predictions
@@ -82,8 +82,6 @@ def evaluate(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
         images=FromImages(samples, answerers),
     )  # fmt: skip
-    if common:
-        typer.echo(about(report))
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:
         typer.echo(f"mean of the seeds of {name} minus that of {other}: AUROC {gap}, within collections {inside}")

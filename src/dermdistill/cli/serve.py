@@ -63,7 +63,8 @@ def serve(
     from dermdistill.serve import server
     from dermdistill.serve.app import create_app
     from dermdistill.serve.settings import Limits, Settings
-    from dermdistill.serve.static import Page, shipped_files
+    from dermdistill.serve.site import content_security_policy, page_files
+    from dermdistill.serve.static import Page
 
     body_bytes = round(max_megabytes * 1e6)
     limits = Limits(
@@ -75,8 +76,8 @@ def serve(
         host=host, port=port, batch_size=batch_size, decoders=decoders, keys=keys, cors=tuple(cors or ()), limits=limits
     )
     predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
-    files = shipped_files()
-    service = create_app(predictor, settings, Page(files) if files else None)
+    page = Page(page_files(predictor.bundle), content_security_policy())
+    service = create_app(predictor, settings, page)
     with server.listen(settings) as listening:
         _greet(predictor, settings, server.address(listening))
         if open:

@@ -24,7 +24,7 @@ from dermdistill.publish.external import NOT_YET, External, read_external, score
 from dermdistill.publish.models import out_of_fold
 from dermdistill.publish.repository import add_root, find_root, replace_between
 
-HEAD = "| tested on | images (melanomas) | AUROC | teachers' AUROC | sensitivity | specificity |"
+HEAD = "| tested on | images (melanomas) | AUROC | sensitivity | specificity |"
 CHART = Path("docs") / "images" / "results.svg"
 EXTERNAL = Path("results") / "external" / "external.json"
 EXTERNAL_PAGE = Path("docs") / "results" / "external.md"
@@ -33,7 +33,7 @@ _COLOURS = {"student": "#0b5cad", "teacher": "#b45309", "other": "#64748b"}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: the shipped student, and its teachers where they were judged too.
+    """One line of the table.
 
     Attributes:
         auroc: value, and both ends of its 95 % interval.
@@ -44,7 +44,6 @@ class Row:
     images: int
     melanomas: int
     auroc: tuple[float, float, float]
-    teachers: tuple[float, float, float] | None = None
     rates: tuple[float, float] | None = None
 
 
@@ -66,17 +65,16 @@ def rows(root: Path) -> list[Row]:
     if report.within is None:
         raise InputError(f"{path} has one collection of images, the table needs several")
     data, within = report.data, report.within
-    own, teachers = report.models[header.name], report.models[report.baseline]
+    own = report.models[header.name]
     at_default = own.realised[header.default_threshold]
     made = [
         Row(
-            "HAM10000 and ISIC 2017, out of fold", data.n, data.positives, _figure(own.metrics["auroc"]),
-            _figure(teachers.metrics["auroc"]),
+            "public images, out of fold", data.n, data.positives, _figure(own.metrics["auroc"]),
             (_value(at_default["sensitivity"]), _value(at_default["specificity"])),
         ),
         Row(
             f"the same, within {within.collections} collections", data.n, data.positives,
-            _figure(within.models[header.name].auroc), _figure(within.models[report.baseline].auroc),
+            _figure(within.models[header.name].auroc),
         ),
     ]  # fmt: skip
     external = read_external(root / EXTERNAL)
@@ -101,20 +99,19 @@ def _value(metric: Figure) -> float:
 
 def table(shown: list[Row]) -> str:
     """The table as Markdown, with a row that says so if there are no external tests."""
-    lines = [HEAD, "|---|---|---|---|---|---|"]
+    lines = [HEAD, "|---|---|---|---|---|"]
     for row in shown:
         rates = ("", "") if row.rates is None else tuple(f"{rate:.3f}" for rate in row.rates)
         lines.append(
-            f"| {row.label} | {row.images:,} ({row.melanomas}) | {_interval(row.auroc)} | {_interval(row.teachers)} "
-            f"| {rates[0]} | {rates[1]} |"
+            f"| {row.label} | {row.images:,} ({row.melanomas}) | {_interval(row.auroc)} | {rates[0]} | {rates[1]} |"
         )
     if len(shown) == 2:
-        lines.append(f"| {NOT_YET} | | | | | |")
+        lines.append(f"| {NOT_YET} | | | | |")
     return "\n".join(lines)
 
 
-def _interval(figure: tuple[float, float, float] | None) -> str:
-    return "" if figure is None else f"{figure[0]:.3f} [{figure[1]:.3f}, {figure[2]:.3f}]"
+def _interval(figure: tuple[float, float, float]) -> str:
+    return f"{figure[0]:.3f} [{figure[1]:.3f}, {figure[2]:.3f}]"
 
 
 def chart(shown: list[Row], comparison: Report) -> str:
@@ -148,11 +145,9 @@ def _networks(comparison: Report) -> dict[str, Model]:
 def _draw_tests(axes: Any, shown: list[Row]) -> None:
     for place, row in enumerate(shown):
         _interval_bar(axes, row.auroc, place, "student")
-        if row.teachers is not None:
-            _interval_bar(axes, row.teachers, place + 0.25, "teacher")
-    axes.set_yticks(range(len(shown)), [row.label.split(", ")[-1 if row.teachers else 0] for row in shown])
+    axes.set_yticks(range(len(shown)), [row.label.partition(", without")[0] for row in shown])
     axes.invert_yaxis()
-    axes.set(xlabel="melanoma AUROC, 95 % interval", title="Shipped student (blue), its teachers (brown)")
+    axes.set(xlabel="melanoma AUROC, 95 % interval", title="The model that ships")
     axes.grid(axis="x", color="#e2e8f0")
 
 

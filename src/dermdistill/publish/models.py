@@ -86,7 +86,7 @@ def out_of_fold(bundle: Path) -> OutOfFold | None:
 def shipped_models() -> list[ShippedModel]:
     """All bundles that ship, the default one first."""
     external = read_external(external_path()) if external_path().exists() else None
-    made = []
+    made: list[ShippedModel] = []
     for name, folder in shipped_bundles().items():
         header = read_header(folder)
         known = scored(external, sha256_file(folder / GRAPH)) if external else None

@@ -58,7 +58,7 @@ def make_page_data(bundle: Bundle, results: Path, manifest: pd.DataFrame) -> Pag
 
     Args:
         bundle: a student's.
-        results: the work folder of its recipe, or what is published of it: runs/PART/students/NAME.
+        results: the work folder of its recipe, or what is published of it: runs/PART/students/NAME, or under teachers.
         manifest: of the images that the student was judged on. Images that have left it since are left out.
 
     Raises:
@@ -81,10 +81,12 @@ def make_page_data(bundle: Bundle, results: Path, manifest: pd.DataFrame) -> Pag
 def read_runs(bundle: Bundle, results: Path) -> ModelPredictions:
     """The student's predictions, each by a run that never saw the image; its shipped weights must be the bundle's."""
     root = results / "runs" if (results / "runs").is_dir() else results
-    runs = {folder.parents[1].name: folder for folder in sorted(root.glob(f"*/students/{bundle.spec.name}"))}
+    runs = {folder.parents[1].name: folder for folder in sorted(root.glob(f"*/*/{bundle.spec.name}"))}
     final = runs.pop(FINAL, None)
     if final is None or not runs:
-        raise InputError(f"{root} has no PART/students/{bundle.spec.name} with a part '{FINAL}' and others")
+        raise InputError(
+            f"{root} has no PART/students/{bundle.spec.name}, nor PART/teachers, with a part '{FINAL}' and others"
+        )
     found, expected = Run(final).load().model_sha256, bundle.spec.model.weights_sha256
     if found != expected:
         raise IntegrityError(f"{final} has the weights {str(found)[:12]}…, the bundle {expected[:12]}…")
@@ -124,7 +126,7 @@ def curve(judged: Judged, own: Sequence[float]) -> Iterator[tuple[float, int, in
 
 def bins(judged: Judged) -> Iterator[ValueBin]:
     """How many images with similar values show a melanoma."""
-    low = BOUNDS[0]
+    low: float = BOUNDS[0]
     for high in BOUNDS[1:]:
         inside = (judged.p >= low) & ((judged.p < high) | (high == 1))
         left = judged.p >= high

@@ -1,1 +1,1 @@
-"""The HTTP service of one model, and the page that judges images in the browser. Needs the extra `serve`."""
+"""The page that judges images in the browser, and the HTTP service. The service needs the extra `serve`."""

@@ -106,8 +106,3 @@ def read_files(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink()
     }
-
-
-def shipped_files() -> dict[str, bytes]:
-    """The page's files in this installation; empty if it has none."""
-    return read_files(Path(__file__).parent / "page")

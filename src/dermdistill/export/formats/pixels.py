@@ -1,7 +1,7 @@
 """The graph that takes a photograph's own pixels: resize, scaling and the network of model.onnx in one.
 
 ONNX has `Resize` with antialiasing, which this graph does not use. ONNX Runtime's rounds some values in another way
-than Pillow, which moves probabilities by up to 0.045, and OpenVINO's leaves the antialiasing out without a word. Here
+than Pillow, which moves probabilities by up to 0.005, and OpenVINO's leaves the antialiasing out without a word. Here
 the resize is two matrix products of whole numbers, which runtimes give alike, value for value as Pillow.
 """
 
