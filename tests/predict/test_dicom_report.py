@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
+from dermdistill.predict.bundle import default_bundle, read_bundle
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -30,13 +31,13 @@ def folder(dicom_object, picture, tmp_path):
     return made
 
 
-def _predict(trained, *words):
-    return CliRunner().invoke(app, ["predict", "--model", str(trained.bundle), *map(str, words)])
+def _predict(*words):
+    return CliRunner().invoke(app, ["predict", "--threads", "1", *map(str, words)])
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
-def test_rows_name_files_and_never_the_patient(trained, folder, patient, form):
-    run = _predict(trained, folder, "--format", form)
+def test_rows_name_files_and_never_the_patient(folder, patient, form):
+    run = _predict(folder, "--format", form)
     assert run.exit_code == 1, run.output
     assert [name for name in ("a.dcm", "b.dcm#1", "b.dcm#2", "grey.dcm", "c.png") if name not in run.stdout] == []
     assert "1.2.3.4.5" not in run.stdout
@@ -44,8 +45,8 @@ def test_rows_name_files_and_never_the_patient(trained, folder, patient, form):
     assert not [word for word in patient if word in run.output]
 
 
-def test_the_instance_uid_is_told_if_asked(trained, folder):
-    rows = list(csv.DictReader(io.StringIO(_predict(trained, folder, "--dicom-uid").stdout)))
+def test_the_instance_uid_is_told_if_asked(folder):
+    rows = list(csv.DictReader(io.StringIO(_predict(folder, "--dicom-uid").stdout)))
     told = {row["file"].rsplit("/", 1)[-1]: row["sop_instance_uid"] for row in rows}
     assert told["a.dcm"] == "1.2.3.4.5"
     assert told["c.png"] == ""
@@ -53,9 +54,9 @@ def test_the_instance_uid_is_told_if_asked(trained, folder):
 
 
 @pytest.fixture
-def reports(trained, folder, tmp_path):
+def reports(folder, tmp_path):
     """The reports on the folder, and the rows beside them."""
-    run = _predict(trained, folder, "--format", "json", "--dicom-sr", tmp_path / "reports")
+    run = _predict(folder, "--format", "json", "--dicom-sr", tmp_path / "reports")
     assert run.exit_code == 1, run.output
     rows = {row["file"].rsplit("/", 1)[-1]: row for row in json.loads(run.stdout)["results"]}
     assert "3 DICOM reports in" in run.stderr
@@ -66,7 +67,7 @@ def _terms(container):
     return {item.name.value: item for item in container.ContentSequence}
 
 
-def test_reports_tell_what_the_rows_tell(reports, folder, trained):
+def test_reports_tell_what_the_rows_tell(reports, folder):
     paths, rows = reports
     sources = {str(one.SOPInstanceUID): one for one in map(pydicom.dcmread, folder.glob("*.dcm"))}
     seen = set()
@@ -84,7 +85,7 @@ def test_reports_tell_what_the_rows_tell(reports, folder, trained):
         (decision,) = group.get_qualitative_evaluations()
         assert decision.value.value == rows[name]["decision"]
         told = report.to_json()
-        graph = json.loads((trained.bundle / "bundle.json").read_text())["files"]["model.onnx"]
+        graph = read_bundle(default_bundle()).spec.files["model.onnx"]
         assert f"graph sha256 {graph}" in told
         assert "not a medical device" in told
         assert report.StudyInstanceUID == source.StudyInstanceUID
@@ -112,19 +113,19 @@ def test_dicom3tools_finds_no_error_in_the_reports(reports):
         assert "Error" not in run.stderr, run.stderr
 
 
-def test_an_object_that_names_no_study_has_no_report(trained, dicom_object, picture, tmp_path):
+def test_an_object_that_names_no_study_has_no_report(dicom_object, picture, tmp_path):
     (tmp_path / "a.dcm").write_bytes(dicom_object(picture(0), StudyInstanceUID=""))
-    run = _predict(trained, tmp_path / "a.dcm", "--dicom-sr", tmp_path / "reports")
+    run = _predict(tmp_path / "a.dcm", "--dicom-sr", tmp_path / "reports")
     assert "no report can refer to a DICOM object without StudyInstanceUID" in str(run.exception)
 
 
-def test_predicting_other_images_needs_no_extra(trained, picture, tmp_path):
+def test_predicting_other_images_needs_no_extra(picture, tmp_path):
     picture(0).save(tmp_path / "a.png")
     code = (
         "import sys\n"
         "sys.modules['pydicom'] = sys.modules['highdicom'] = None\n"
         "from dermdistill.predict.predictor import Predictor\n"
-        f"(found,) = Predictor({str(trained.bundle)!r}).predict({str(tmp_path / 'a.png')!r})\n"
+        f"(found,) = Predictor().predict({str(tmp_path / 'a.png')!r})\n"
         "print(found.status)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
