@@ -184,6 +184,29 @@ def check_heic(at: Environment) -> None:
     expect(row["status"] == "ok", f"the HEIC photograph's answer has the status {row['status']}: {row['message']}")
 
 
+def check_dicom(at: Environment) -> None:
+    """Predict a DICOM photograph, and write the report on it."""
+    code = """
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage, generate_uid
+photo = Dataset()
+photo.file_meta = FileMetaDataset()
+photo.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+photo.SOPClassUID, photo.Modality, photo.PhotometricInterpretation = VLPhotographicImageStorage, "XC", "RGB"
+photo.SOPInstanceUID, photo.StudyInstanceUID, photo.SeriesInstanceUID = [generate_uid() for _ in range(3)]
+photo.Rows, photo.Columns, photo.SamplesPerPixel, photo.PlanarConfiguration = 450, 600, 3, 0
+photo.BitsAllocated, photo.BitsStored, photo.HighBit, photo.PixelRepresentation = 8, 8, 7, 0
+photo.PixelData = bytes([222, 184, 160]) * 450 * 600
+photo.save_as("photo.dcm", enforce_file_format=True)
+"""
+    at.lacks("torch", "pandas")
+    at.run("python", "-I", "-c", code)
+    told = at.run("dermdistill", "predict", "photo.dcm", "--format", "json", "--dicom-sr", "reports")
+    (row,) = json.loads(told)["results"]
+    expect(row["status"] == "ok", f"the DICOM photograph's answer has the status {row['status']}: {row['message']}")
+    expect(len(list((at.folder / "reports").glob("*.dcm"))) == 1, "there is no report on the DICOM photograph")
+
+
 def check_serve(at: Environment) -> None:
     """Start the service, ask it for a prediction, and stop it."""
     at.lacks("torch", "pandas")
@@ -237,6 +260,7 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "export": check_export,
     "tensorboard": check_tensorboard,
     "heic": check_heic,
+    "dicom": check_dicom,
     "serve": check_serve,
     "openvino": check_openvino,
     "docs": check_docs,

@@ -163,3 +163,91 @@ def manifest_of():
         return validate(pd.DataFrame(rows).assign(**columns).reindex(columns=list(COLUMNS)))
 
     return make
+
+
+PATIENT = {"PatientName": "Zzyzxdoe^Quentina", "PatientID": "PID-7734219", "PatientBirthDate": "19310417"}
+"""Of every generated DICOM object; no other text of the tests has these words."""
+
+
+@pytest.fixture
+def patient():
+    """What no output may hold: the identifiers of the patient in every object of `dicom_object`."""
+    return ("Zzyzxdoe", "Quentina", *PATIENT.values())
+
+
+@pytest.fixture
+def dicom_object():
+    """dicom_object(image, …, syntax=…, colours=…, bits=…, planar=…, **elements): the bytes of a DICOM photograph."""
+    pytest.importorskip("pydicom")
+    return _dicom_object
+
+
+def _dicom_object(*images, syntax="ExplicitVRLittleEndian", colours="RGB", bits=8, planar=0, **elements):
+    import io
+
+    import pydicom.uid
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+
+    told = Dataset()
+    told.file_meta = FileMetaDataset()
+    told.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    told.SOPClassUID = pydicom.uid.VLPhotographicImageStorage
+    told.SOPInstanceUID, told.StudyInstanceUID, told.SeriesInstanceUID = (pydicom.uid.generate_uid() for _ in range(3))
+    told.Modality, told.SeriesNumber, told.InstanceNumber = "XC", 1, 1
+    told.StudyID, told.StudyDate, told.StudyTime, told.AccessionNumber, told.PatientSex = (
+        "1",
+        "20260102",
+        "101112",
+        "",
+        "O",
+    )
+    told.Manufacturer, told.Laterality, told.PatientOrientation = "", "", ""
+    told.SamplesPerPixel, told.PhotometricInterpretation = 1 if "PALETTE" in colours else 3, colours
+    told.Rows, told.Columns = images[0].height, images[0].width
+    told.BitsAllocated, told.BitsStored, told.HighBit, told.PixelRepresentation = bits, bits, bits - 1, 0
+    if told.SamplesPerPixel > 1:
+        told.PlanarConfiguration = planar
+    if len(images) > 1:
+        told.NumberOfFrames = len(images)
+    frames = [_dicom_frame(image, told, syntax) for image in images]
+    told.PixelData = encapsulate(frames) if syntax.startswith("JPEGB") else b"".join(frames)
+    told.PixelData += b"\0" * (len(told.PixelData) % 2)
+    told["PixelData"].VR = "OB" if bits == 8 else "OW"
+    for name, value in {**PATIENT, **elements}.items():
+        setattr(told, name, value)
+    if not (told.file_meta.TransferSyntaxUID.is_compressed is False or syntax.startswith("JPEGB")):
+        told.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        told.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    out = io.BytesIO()
+    told.save_as(out, enforce_file_format=True, little_endian=told.file_meta.TransferSyntaxUID.is_little_endian,
+                 implicit_vr=told.file_meta.TransferSyntaxUID.is_implicit_VR)  # fmt: skip
+    return out.getvalue()
+
+
+def _dicom_frame(image, told, syntax):
+    """An image's samples as an object holds them; told gets the palette of one that has a palette."""
+    import io
+
+    import numpy as np
+
+    if syntax.startswith("JPEGB"):
+        out = io.BytesIO()
+        image.convert("RGB").save(out, "JPEG", quality=95)
+        return out.getvalue()
+    if image.mode == "P":
+        palette = np.zeros((256, 3), np.uint8)
+        given = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        palette[: len(given)] = given
+        for colour, values in zip(("Red", "Green", "Blue"), palette.T, strict=True):
+            setattr(told, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+            setattr(told, f"{colour}PaletteColorLookupTableData", (values.astype("<u2") * 257).tobytes())
+        return np.asarray(image).tobytes()
+    values = np.asarray(image.convert("YCbCr" if told.PhotometricInterpretation.startswith("YBR") else "RGB"))
+    if told.PhotometricInterpretation == "YBR_FULL_422":
+        luma, chroma = values[..., 0], values[:, ::2, 1:]
+        return np.stack([luma[:, ::2], luma[:, 1::2], chroma[..., 0], chroma[..., 1]], -1).tobytes()
+    if told.BitsAllocated == 16:
+        order = "<u2" if told.file_meta.TransferSyntaxUID.is_little_endian else ">u2"
+        values = (values.astype(np.uint32) * 257).astype(order)
+    return (values.transpose(2, 0, 1) if told.get("PlanarConfiguration") else values).tobytes()

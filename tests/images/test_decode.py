@@ -150,10 +150,9 @@ def test_a_format_that_is_not_installed_says_what_to_do(monkeypatch):
     assert _reason(content) == "unsupported"
 
 
-@pytest.mark.parametrize("content", [b"\0" * 128 + b"DICM" + b"\0" * 99, b"\x89HDF\r\n\x1a\n" + b"\0" * 99])
-def test_what_is_known_and_no_image_is_named(content):
-    with pytest.raises(ImageError, match=r"a DICOM file, not an image|an HDF5 file, not an image"):
-        load_rgb(content)
+def test_what_is_known_and_no_image_is_named():
+    with pytest.raises(ImageError, match=r"an HDF5 file, not an image"):
+        load_rgb(b"\x89HDF\r\n\x1a\n" + b"\0" * 99)
 
 
 # Damage

@@ -14,13 +14,15 @@ def _names(found, folder):
 
 def test_what_is_no_image_is_counted(monkeypatch):
     folder = CASES / "folder_skips" / "phone"
-    monkeypatch.setattr(walk, "is_installed", lambda kind: kind.name != "HEIC")
+    monkeypatch.setattr(walk, "is_installed", lambda kind: kind.name not in ("HEIC", "DICOM"))
     found = walk_images(folder)
     assert _names(found, folder) == ["a.jpg", "b.avif", "c.jp2"]
     assert found.passed_over == {
-        "hidden or made by the system": 2, ".dcm": 1, ".heic (pip install 'dermdistill[heic]')": 1,
+        "hidden or made by the system": 2, ".dcm (pip install 'dermdistill[dicom]')": 1,
+        ".heic (pip install 'dermdistill[heic]')": 1,
     }  # fmt: skip
-    assert found.summary() == "2 hidden or made by the system, 1 .heic (pip install 'dermdistill[heic]'), 1 .dcm"
+    told = "1 .heic (pip install 'dermdistill[heic]'), 1 .dcm (pip install 'dermdistill[dicom]')"
+    assert found.summary() == f"2 hidden or made by the system, {told}"
 
 
 @pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", ".thumbnails", "#recycle", "$RECYCLE.BIN"])

@@ -68,12 +68,12 @@ def _rows(text):
 
 
 def test_a_phones_folder_says_what_was_passed_over(monkeypatch):
-    monkeypatch.setattr(walk, "is_installed", lambda kind: kind.name != "HEIC")
+    monkeypatch.setattr(walk, "is_installed", lambda kind: kind.name not in ("HEIC", "DICOM"))
     run = _predict(CASES / "folder_skips" / "phone")
     assert run.exit_code == 0, run.output
     assert [Path(row["file"]).name for row in _rows(run.stdout)] == ["a.jpg", "b.avif", "c.jp2"]
-    told = "passed over: 2 hidden or made by the system, 1 .heic (pip install 'dermdistill[heic]'), 1 .dcm"
-    assert told in run.stderr
+    needs = "1 .heic (pip install 'dermdistill[heic]'), 1 .dcm (pip install 'dermdistill[dicom]')"
+    assert f"passed over: 2 hidden or made by the system, {needs}" in run.stderr
 
 
 @posix
@@ -86,11 +86,11 @@ def test_links_to_folders_are_followed(tmp_path):
 
 
 def test_a_folder_of_other_things_is_an_error_that_names_them(tmp_path):
-    for name in ("a.dcm", "b.dcm", "notes.txt", "._c.jpg"):
+    for name in ("a.mp4", "b.mp4", "notes.txt", "._c.jpg"):
         (tmp_path / name).touch()
     run = _predict(tmp_path)
     assert isinstance(run.exception, InputError)
-    assert "holds no images that are read here; found instead: 2 .dcm, " in str(run.exception)
+    assert "holds no images that are read here; found instead: 2 .mp4, " in str(run.exception)
     assert "1 hidden or made by the system" in str(run.exception)
 
 

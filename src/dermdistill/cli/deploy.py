@@ -89,6 +89,10 @@ def predict(
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
+    dicom_uid: Annotated[bool, typer.Option("--dicom-uid", help="Add each DICOM object's SOP Instance UID.")] = False,
+    dicom_sr: Annotated[
+        Path | None, typer.Option(help="A folder for a DICOM Structured Report on each DICOM image; names the patient.")
+    ] = None,
 ) -> None:
     """Melanoma probabilities of dermoscopic images.
 
@@ -108,7 +112,10 @@ def predict(
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)
-    counts = _write_all(predictor, inputs.files, format.value, out, batch_size)
+    results = _shown(predictor.predict(inputs.files, batch_size), len(inputs.files))
+    if dicom_sr is not None:
+        results = _reported(results, predictor, dicom_sr)
+    counts = _write_all(predictor, results, format.value, out, dicom_uid)
     if counts.damaged:
         typer.echo(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless", err=True)
     if counts.failed:
@@ -125,13 +132,25 @@ class _Counts:
     """Damaged images with one."""
 
 
-def _write_all(predictor: Any, files: list[Path], kind: Any, out: Path | None, batch_size: int) -> _Counts:
+def _reported(results: Iterator[Any], predictor: Any, folder: Path) -> Iterator[Any]:
+    """The results, of which those on DICOM objects have a report when they come."""
+    from dermdistill.predict.dicom_report import ReportWriter
+
+    writer, written = ReportWriter(folder, predictor.bundle.spec, predictor.threshold), 0
+    for result in results:
+        written += writer.write(result) is not None
+        yield result
+    typer.echo(f"{written} DICOM reports in {folder}; they name the patient as their images do", err=True)
+
+
+def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, dicom_uid: bool) -> _Counts:
+    from dermdistill.images.dicom import sop_instance_uid
     from dermdistill.predict.output import write
 
     counts = _Counts()
 
     def counted() -> Iterator[Any]:
-        for result in _shown(predictor.predict(files, batch_size), len(files)):
+        for result in results:
             counts.failed += result.probabilities is None
             counts.damaged += result.probabilities is not None and result.status != "ok"
             yield result
@@ -139,7 +158,7 @@ def _write_all(predictor: Any, files: list[Path], kind: Any, out: Path | None, b
     spec = predictor.bundle.spec
     about = {"model": spec.name, "model_version": spec.version, "threshold": predictor.threshold}
     with _output(out) as stream:
-        write(counted(), predictor.classes, stream, kind, about)
+        write(counted(), predictor.classes, stream, kind, about, sop_instance_uid if dicom_uid else None)
     return counts
 
 

@@ -1,6 +1,6 @@
 """From an image file to upright 8-bit RGB: the one place where files are decoded.
 
-Needs numpy, pillow and simplejpeg only, since `predict` uses it with the core install.
+Needs numpy, pillow and simplejpeg only, since `predict` uses it with the core install; DICOM and HEIC need an extra.
 """
 
 import contextlib
@@ -15,10 +15,12 @@ from typing import BinaryIO, Literal
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dermdistill.errors import InputError
+from dermdistill.images import dicom
 from dermdistill.images.convert import to_rgb
 from dermdistill.images.damage import find_damage
 from dermdistill.images.formats import (
     AVIF,
+    DICOM,
     FORMATS,
     HEAD,
     HEIC,
@@ -46,7 +48,7 @@ DECODING_BYTES = 600_000_000
 """What all decoders of a process together may take; an image that needs more is decoded alone."""
 
 Source = str | Path | bytes | BinaryIO
-"""A path, a file's bytes, or an open binary file."""
+"""A path, a file's bytes, or an open binary file. The path 'a.dcm#2' names the second frame of a DICOM object."""
 Damaged = Literal["refuse", "accept"]
 
 
@@ -74,9 +76,9 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
     Raises:
         ImageError: the file is missing, empty, damaged, too small, too large, or not an image.
     """
-    name, opened = _open(source)
+    name, opened, frame = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        return _decode(name, stream, _Wanted(damaged), memory)
+        return _decode(name, stream, _Wanted(damaged, frame=frame), memory)
 
 
 @contextlib.contextmanager
@@ -95,8 +97,8 @@ def open_rgb(
         at_least: the least width and height in pixels that are needed: a larger JPEG may be decoded at a fraction of
             its size, in a fraction of the time. By default all pixels are.
     """
-    name, opened = _open(source)
-    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, at_least)
+    name, opened, frame = _open(source)
+    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, at_least, frame)
     with opened as stream, contextlib.ExitStack() as memory:
         image = _decode(name, stream, wanted, memory)
         try:
@@ -112,17 +114,23 @@ class _Wanted:
     damaged: Damaged = "refuse"
     max_pixels: int = MAX_PIXELS
     at_least: int | None = None
+    frame: int | None = None
+    """Of a DICOM object, counted from 1."""
 
 
 def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.ExitStack) -> Image.Image:
     kind = _format(name, stream)
+    if kind is DICOM:
+        return _decode_dicom(name, stream, wanted, memory)
+    if wanted.frame is not None:
+        raise ImageError("missing", name, "no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # max_pixels decides, not Pillow's limit; notes on metadata change nothing
             image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
-            _check_size(name, image, wanted.max_pixels)
+            _check_size(name, image.size, wanted.max_pixels)
             if kind is JPEG and wanted.at_least and (small := _scaled(stream, image, wanted.at_least, memory)):
                 return small
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
@@ -141,8 +149,34 @@ def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.Exi
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged input
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise ImageError(reason, name, f"{reason} image ({type(error).__name__}: {error})") from None
+    _refuse_damage(name, damage, wanted)
+    return rgb
+
+
+def _refuse_damage(name: str, damage: str | None, wanted: _Wanted) -> None:
     if damage is not None and wanted.damaged == "refuse":
         raise ImageError("damaged", name, f"damaged image ({damage}); get the file anew")
+
+
+def _decode_dicom(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.ExitStack) -> Image.Image:
+    """As `_decode`. Messages name the kind of an error only: its text could quote what a broken file says."""
+    try:
+        with dicom.quiet():
+            frame = dicom.read_frame(stream, wanted.frame)
+            _check_size(name, (frame.width, frame.height), wanted.max_pixels)
+            memory.enter_context(_MEMORY.of(frame.bytes_needed))
+            jpeg = dicom.check_content(stream, frame)
+            damage = find_damage(jpeg) if jpeg else None
+            rgb = dicom.decode_frame(stream, frame)
+    except ImageError:
+        raise
+    except dicom.Refused as error:
+        raise ImageError(error.reason, name, str(error)) from None
+    except Exception as error:  # pydicom and its decoders raise nearly anything on damaged input
+        said = str(error).lower()
+        reason = "truncated" if "truncated" in said or "less than expected" in said else "unreadable"
+        raise ImageError(reason, name, f"{reason} DICOM file ({type(error).__name__}); get it anew") from None
+    _refuse_damage(name, damage, wanted)
     return rgb
 
 
@@ -159,16 +193,17 @@ def _scaled(stream: BinaryIO, image: Image.Image, side: int, memory: contextlib.
     return small
 
 
-def _open(source: Source) -> tuple[str, BinaryIO]:
+def _open(source: Source) -> tuple[str, BinaryIO, int | None]:
+    """A source's name, its bytes, and the number of the frame that is meant."""
     if not isinstance(source, str | Path):
         name = str(getattr(source, "name", "image"))
         content = source if isinstance(source, bytes) else source.read()
         if not content:
             raise ImageError("empty", name, "no bytes")
-        return name, io.BytesIO(content)
-    path = Path(source)
-    name = str(path)
+        return name, io.BytesIO(content), None
+    name = str(Path(source))
     try:
+        path, frame = dicom.split_frame(Path(source))
         if path.is_dir():
             raise ImageError("is_folder", name, "is a folder, expected an image file")
         size = path.stat().st_size
@@ -176,7 +211,7 @@ def _open(source: Source) -> tuple[str, BinaryIO]:
             raise ImageError("empty", name, "the file is empty")
         if size > MAX_BYTES:
             raise ImageError("bomb", name, f"{size:,} bytes are more than the {MAX_BYTES:,} allowed")
-        return name, path.open("rb")
+        return name, path.open("rb"), frame
     except FileNotFoundError:
         raise ImageError("missing", name, "no such file") from None
     except ImageError:
@@ -206,8 +241,8 @@ def _format(name: str, stream: BinaryIO) -> ImageFormat:
     raise ImageError("not_an_image", name, f"{what} in a format that is read ({read})")
 
 
-def _check_size(name: str, image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         raise ImageError("bomb", name, f"{width}x{height} pixels are more than the {max_pixels:,} allowed")
     if min(width, height) < MIN_SIDE:

@@ -18,9 +18,9 @@ class ImageFormat:
 
     name: str
     pillow: str
-    """Pillow's name of the format."""
+    """Pillow's name of the format; empty for DICOM, which pydicom reads."""
     plugin: str
-    """The module whose import makes Pillow read it."""
+    """The module whose import makes Pillow read it, or that reads it."""
     suffixes: tuple[str, ...]
     feature: str | None = None
     """What Pillow must have been built with, in the words of `PIL.features`."""
@@ -45,8 +45,9 @@ JPEG2000 = ImageFormat(
 )
 AVIF = ImageFormat("AVIF", "AVIF", "PIL.AvifImagePlugin", (".avif",), feature="avif")
 HEIC = ImageFormat("HEIC", "HEIF", "pillow_heif", (".heic", ".heif"), extra="heic")
+DICOM = ImageFormat("DICOM", "", "pydicom", (".dcm", ".dicom"), extra="dicom")
 
-FORMATS = (JPEG, PNG, TIFF, BMP, WEBP, GIF, PPM, JPEG2000, AVIF, HEIC)
+FORMATS = (JPEG, PNG, TIFF, BMP, WEBP, GIF, PPM, JPEG2000, AVIF, HEIC, DICOM)
 IMAGE_SUFFIXES = frozenset(suffix for kind in FORMATS for suffix in kind.suffixes)
 """Suffixes of images, in lower case, with those of formats that this installation may not read."""
 
@@ -93,7 +94,7 @@ def recognise(head: bytes) -> ImageFormat | str | None:
     if head[4:8] == b"ftyp":
         return _of_brands(head)
     if head[128:132] == b"DICM":
-        return "a DICOM file"
+        return DICOM
     return None
 
 
@@ -110,11 +111,13 @@ def _of_brands(head: bytes) -> ImageFormat | str:
 
 @cache
 def is_installed(kind: ImageFormat) -> bool:
-    """Whether this installation reads a format. Imports its plugin."""
+    """Whether this installation reads a format. Imports its plugin, but for pydicom, which takes long."""
     if kind.plugin == "pillow_heif":
         if importlib.util.find_spec("pillow_heif") is None:
             return False
         importlib.import_module("pillow_heif").register_heif_opener()
+    elif kind is DICOM:
+        return importlib.util.find_spec(kind.plugin) is not None
     elif kind.feature is not None and not features.check(kind.feature):
         return False
     else:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dermdistill.images.formats import format_of_suffix, is_installed
+from dermdistill.images.dicom import DICOMDIR, is_dicom, may_be_dicom
+from dermdistill.images.formats import DICOM, format_of_suffix, is_installed
 
 LITTER = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 """Folders in which systems keep thumbnails and deleted files, in lower case."""
@@ -23,16 +24,17 @@ class Walked:
     """How many files or folders of each kind are no images that can be read."""
 
     def summary(self) -> str:
-        """The kinds that were passed over, the most frequent first, such as '3 .txt, 1 .dcm'; empty if none."""
+        """The kinds that were passed over, the most frequent first, such as '3 .txt, 1 .mp4'; empty if none."""
         return ", ".join(f"{count} {kind}" for kind, count in self.passed_over.most_common())
 
 
 def walk_images(folder: str | Path) -> Walked:
     """Find the images beneath a folder by their suffixes.
 
-    Symbolic links are followed; a link to a folder that holds the link is not. Hidden files and folders, and those that
-    systems make (`._*`, `@eaDir`, `__MACOSX`), are passed over and counted, as are images in a
-    format that this installation does not read and files of other kinds.
+    A file without a suffix, or with a number for one, is an image if it begins as DICOM files do. Symbolic links are
+    followed; a link to a folder that holds the link is not. Hidden files and folders, and those that systems make
+    (`._*`, `@eaDir`, `__MACOSX`), are passed over and counted, as are images in a format that this installation does
+    not read and files of other kinds.
 
     Args:
         folder: where to look.
@@ -81,10 +83,12 @@ def _not_read(entry: os.DirEntry[str]) -> str | None:
     """Why an entry is not read as an image; None if it is."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     kind = format_of_suffix(suffix)
+    if kind is None and may_be_dicom(entry.name) and is_dicom(entry.path):
+        kind = None if entry.name.upper() == DICOMDIR else DICOM
     if kind is None:
         return suffix or "without a suffix"
     if not is_installed(kind):
-        return f"{suffix} ({kind.remedy})"
+        return f"{suffix or kind.name} ({kind.remedy})"
     try:
         return None if entry.is_file() else f"{suffix} that is no file"
     except OSError:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, MissingExtraError
+from dermdistill.images.dicom import DICOMDIR, Refused, expand_frames, is_dicom, list_dicomdir
+from dermdistill.images.formats import DICOM, is_installed
 from dermdistill.images.walk import Walked, walk_images
 
 
@@ -19,7 +21,7 @@ class Inputs:
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> str:
-        """What was passed over, such as '3 .txt, 1 .dcm'; empty if nothing was."""
+        """What was passed over, such as '3 .txt, 1 .mp4'; empty if nothing was."""
         return Walked([], self.passed_over).summary()
 
 
@@ -27,18 +29,21 @@ def expand(arguments: Iterable[str], listed: Iterable[str] = ()) -> Inputs:
     """The image files that arguments stand for.
 
     A folder stands for the images beneath it, sorted; a pattern for what matches it, sorted; '-' for the lines of
-    `listed`; anything else for itself, so that a missing file is reported in its own row.
+    `listed`; a DICOMDIR for the images that it lists; anything else for itself, so that a missing file is reported in
+    its own row. A DICOM object of several frames stands for its frames.
 
     Args:
         arguments: what was given, in order.
         listed: lines with one path each, read when '-' is among the arguments.
 
     Raises:
-        InputError: nothing was given, or a folder or pattern holds no image.
+        InputError: nothing was given, or a folder, pattern or DICOMDIR holds no image.
+        MissingExtraError: a DICOMDIR was given, and the extra `dicom` is not installed.
     """
     found = Inputs()
     for argument in arguments:
-        found.files.extend(_one(argument, listed, found.passed_over))
+        for path in _one(argument, listed, found.passed_over):
+            found.files.extend(expand_frames(path))
     if not found.files:
         raise InputError("no images given: name files, folders or patterns, or - to read a list from standard input")
     return found
@@ -59,5 +64,19 @@ def _one(argument: str, listed: Iterable[str], passed_over: Counter[str]) -> Ite
         if not matches:
             raise InputError(f"the pattern {argument} matches nothing")
         yield from (match for match in matches if match.is_file())
+    elif os.path.basename(argument).upper() == DICOMDIR and is_dicom(argument):  # noqa: PTH119
+        yield from _of_dicomdir(argument)
     else:
         yield Path(argument)
+
+
+def _of_dicomdir(argument: str) -> list[Path]:
+    if not is_installed(DICOM):
+        raise MissingExtraError("dicom", DICOM.plugin)
+    try:
+        found = list_dicomdir(argument)
+    except Refused as error:
+        raise InputError(f"{argument}: {error}") from None
+    if not found:
+        raise InputError(f"{argument} lists no images")
+    return found

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TextIO
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.predict.predictor import Result
 
 Format = Literal["csv", "json", "jsonl"]
+UID = "sop_instance_uid"
 
 
 def columns(classes: Sequence[str]) -> list[str]:
@@ -35,19 +36,30 @@ def _round(value: float | None) -> float | None:
 
 
 def write(
-    results: Iterable[Result], classes: Sequence[str], stream: TextIO, kind: Format, about: dict[str, Any]
+    results: Iterable[Result],
+    classes: Sequence[str],
+    stream: TextIO,
+    kind: Format,
+    about: dict[str, Any],
+    uid_of: Callable[[str], str] | None = None,
 ) -> None:
-    """Write results as they come (csv, jsonl), or in one JSON object with `about` and the disclaimer."""
+    """Write results as they come (csv, jsonl), or in one JSON object with `about` and the disclaimer.
+
+    Args:
+        uid_of: gives the SOP Instance UID of a DICOM object from a result's file, for a last column; by default there
+            is none.
+    """
+    names, rows = columns(classes), (row(result, classes) for result in results)
+    if uid_of is not None:
+        names, rows = [*names, UID], ({**found, UID: uid_of(found["file"])} for found in rows)
     match kind:
         case "csv":
-            writer = csv.DictWriter(stream, columns(classes), lineterminator="\n")
+            writer = csv.DictWriter(stream, names, lineterminator="\n")
             writer.writeheader()
-            for result in results:
-                writer.writerow(row(result, classes))
+            writer.writerows(rows)
         case "jsonl":
-            for result in results:
-                stream.write(json.dumps(row(result, classes), ensure_ascii=False, allow_nan=False) + "\n")
+            for found in rows:
+                stream.write(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
         case "json":
-            rows = [row(result, classes) for result in results]
-            content = {"disclaimer": DISCLAIMER, **about, "results": rows}
+            content = {"disclaimer": DISCLAIMER, **about, "results": list(rows)}
             stream.write(json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

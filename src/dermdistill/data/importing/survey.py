@@ -13,16 +13,18 @@ from PIL import Image
 
 from dermdistill.errors import InputError
 from dermdistill.images.decode import MAX_PIXELS
-from dermdistill.images.formats import FORMATS, GIF, ImageFormat, format_of_suffix, is_installed
+from dermdistill.images.formats import DICOM, FORMATS, GIF, ImageFormat, format_of_suffix, is_installed
 from dermdistill.images.walk import is_litter
 
 HDF5_SUFFIXES = (".hdf5", ".h5", ".hdf")
 OTHER_FORMATS = {
-    ".dcm": "DICOM", ".dicom": "DICOM", ".jxl": "JPEG XL", ".dng": "raw", ".cr2": "raw", ".cr3": "raw", ".nef": "raw",
+    ".jxl": "JPEG XL", ".dng": "raw", ".cr2": "raw", ".cr3": "raw", ".nef": "raw",
     ".arw": "raw", ".svg": "SVG", ".pdf": "PDF", ".zip": "zip", ".tar": "tar", ".gz": "gzip", ".7z": "7z",
     ".rar": "rar", ".npy": "NumPy", ".npz": "NumPy", **dict.fromkeys(HDF5_SUFFIXES, "HDF5"),
 }  # fmt: skip
 """Files that may hold images, but are not read from a folder; they are named."""
+_SET_ASIDE = (GIF, DICOM)
+"""Formats that are read but not learned from: few colours; patients' data."""
 
 LITTER = "system files"
 MASKS = "masks"
@@ -79,8 +81,8 @@ class Survey:
 
 @cache
 def read_formats() -> tuple[ImageFormat, ...]:
-    """The formats that are taken from folders: those that this installation reads, but for GIF with its few colours."""
-    return tuple(kind for kind in FORMATS if kind is not GIF and is_installed(kind))
+    """The formats that are taken from folders: those that this installation reads, but for those of `_SET_ASIDE`."""
+    return tuple(kind for kind in FORMATS if kind not in _SET_ASIDE and is_installed(kind))
 
 
 def _not_taken(suffix: str) -> str | None:
@@ -90,7 +92,8 @@ def _not_taken(suffix: str) -> str | None:
         return f"{OTHER_FORMATS[suffix]} files ({suffix})" if suffix in OTHER_FORMATS else None
     if kind in read_formats():
         return None
-    return f"{kind.name} files ({suffix})" + ("" if is_installed(kind) else f", which need {kind.remedy}")
+    needs = "" if kind in _SET_ASIDE or is_installed(kind) else f", which need {kind.remedy}"
+    return f"{kind.name} files ({suffix}){needs}"
 
 
 def survey(root: Path) -> Survey:
