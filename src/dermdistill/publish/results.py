@@ -110,11 +110,27 @@ def counted(header: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def keep_only(folder: Path, out: Path, names: Iterable[str]) -> None:
-    """Copy the files of some names that a folder has."""
+    """Copy the files of some names that a folder has; tables are packed."""
     out.mkdir(parents=True)
     for name in names:
         if (folder / name).exists():
-            shutil.copyfile(folder / name, out / name)
+            copy = pack_table if name.endswith(".parquet") else shutil.copyfile
+            copy(folder / name, out / name)
+
+
+def pack_table(source: Path, out: Path) -> None:
+    """Write a Parquet table of predictions again, the same values in about half the bytes."""
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(source)
+    if not len(table):  # its columns have no types to encode
+        shutil.copyfile(source, out)
+        return
+    encodings = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name.startswith("logit")}
+    parquet.write_table(
+        table, out, compression="zstd", compression_level=19, use_dictionary=["role"],
+        column_encoding={"image_id": "DELTA_BYTE_ARRAY", **encodings},
+    )  # fmt: skip
 
 
 def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
