@@ -19,7 +19,7 @@ from dermdistill.publish.page_data import (
     read_runs,
 )
 
-RELEASE = Path(__file__).resolve().parents[2] / "results" / "release"
+SHIPPED = Path(__file__).resolve().parents[2] / "results" / "distilled"
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +88,15 @@ def test_limits_are_those_of_the_images(small):
 
 
 def test_runs_of_other_weights_are_refused(bundle):
-    assert len(read_runs(bundle, RELEASE).table) == 8110
+    assert len(read_runs(bundle, SHIPPED).table) == 4490
     with pytest.raises(IntegrityError, match="the bundle 111111111111"):
-        read_runs(other_weights(bundle), RELEASE)
+        read_runs(other_weights(bundle), SHIPPED)
     with pytest.raises(InputError, match="has no PART/students"):
-        read_runs(bundle, RELEASE.parent)
+        read_runs(bundle, SHIPPED.parent)
 
 
 def test_labels_that_contradict_the_bundle_are_refused(bundle):
-    ids = read_runs(bundle, RELEASE).table["image_id"]
+    ids = read_runs(bundle, SHIPPED).table["image_id"]
     manifest = pd.DataFrame({"image_id": ids, "melanoma": np.arange(len(ids)) % 9 == 0})
     with pytest.raises(IntegrityError, match="the runs have a sensitivity of"):
-        make_page_data(bundle, RELEASE, manifest)
+        make_page_data(bundle, SHIPPED, manifest)

@@ -37,10 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def entries(results: Path, notes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every student of every report, with its note.
+    """Every student of every report, and each teacher that has a note, such as one that ships.
 
     Raises:
-        InputError: a student has no note, or a note no student.
+        InputError: a student has no note, or a note no model.
     """
     rows = []
     for path in sorted(results.glob("*/report.json")):
@@ -49,9 +49,9 @@ def entries(results: Path, notes: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         recipe = path.parent.name
         for name, entry in report["models"].items():
-            if entry["stage"] != "student":
-                continue
             note = notes.get(recipe, {}).pop(name, None)
+            if note is None and entry["stage"] != "student":
+                continue
             if note is None:
                 raise InputError(f"results/student/notes.toml has no [{recipe}.{name}]; say `kept` and `note`")
             gap = report["differences"].get(name, {}).get("auroc")
@@ -66,10 +66,10 @@ def page(rows: list[dict[str, Any]]) -> str:
     """The ledger as Markdown."""
     lines = [
         "# Students that were tried", "", f"**{DISCLAIMER}**", "",
-        "Every student of every recipe under `results/`, the failures included. AUROC is of melanoma, with its 95 %",
-        "interval (lesion-clustered bootstrap), on images that neither the student nor its teacher saw; the gap is",
-        "the paired difference to the recipe's teacher. Figures of one recipe are of the same images and can be",
-        "compared; each folder's README has the data's hash, the hardware and the command.",
+        "Every student of every recipe under `results/`, and every teacher that ships; the failures are included.",
+        "AUROC is of melanoma, with its 95 % interval (lesion-clustered bootstrap), on images that neither the network",
+        "nor its teacher saw; the gap is the paired difference to the recipe's teacher. Figures of one recipe are of the",
+        "same images and can be compared; each folder's README has the data's hash, the hardware and the command.",
         "`python -m dermdistill.publish.ledger` makes this page.", "",
         "| # | recipe | student | model | seed | parameters | million MACs | images (melanomas) | AUROC "
         "| minus teacher | kept | what was learned |",
