@@ -68,8 +68,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# Students that were tried", "", f"**{DISCLAIMER}**", "",
         "Every student of every recipe under `results/`, and every teacher that ships; the failures are included.",
         "AUROC is of melanoma, with its 95 % interval (lesion-clustered bootstrap), on images that neither the network",
-        "nor its teacher saw; the gap is the paired difference to the recipe's teacher. Figures of one recipe are of the",
-        "same images and can be compared; each folder's README has the data's hash, the hardware and the command.",
+        "nor its teacher saw; the gap is the paired difference to the recipe's teacher. Figures of one recipe are of",
+        "the same images and can be compared; each folder's README has data hash, hardware and command.",
         "`python -m dermdistill.publish.ledger` makes this page.", "",
         "| # | recipe | student | model | seed | parameters | million MACs | images (melanomas) | AUROC "
         "| minus teacher | kept | what was learned |",
