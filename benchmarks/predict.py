@@ -5,7 +5,7 @@
 
 Generated lesions are stored as JPEG files of 600x450 and 4000x3000 pixels. Each turn reads all files in three ways,
 one after the other, on as many threads: decoded and thrown away, judged as `dermdistill predict` does, and judged
-with `--exact`. It prints medians over the turns and ratios to decoding, which noise moves less. Last comes the largest
+with `--fast`. It prints medians over the turns and ratios to decoding, which noise moves less. Last comes the largest
 difference of melanoma probability between the two ways to judge, and the memory that the process has needed at most.
 """
 
@@ -54,11 +54,11 @@ def rate(work: Callable[[], object], count: int) -> float:
 
 def measure(paths: Sequence[Path], turns: int, threads: int) -> float:
     """Print the rates of one kind of file; the ratio of judging to decoding."""
-    fast, exact = Predictor(threads=threads), Predictor(threads=threads, exact=True)
+    exact, fast = Predictor(threads=threads), Predictor(threads=threads, fast=True)
     ways: dict[str, Callable[[], object]] = {
         "decode": lambda: [image.close() for image in ahead(load_rgb, paths, threads)],
-        "predict": lambda: list(fast.predict(paths)),
-        "exact": lambda: list(exact.predict(paths)),
+        "predict": lambda: list(exact.predict(paths)),
+        "fast": lambda: list(fast.predict(paths)),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns):

@@ -22,7 +22,7 @@ def made(tmp_path):
     name, bundle = next(iter(shipped_bundles().items()))
     recipe = read_json(bundle / FIGURES)["recipe"]
     published = ROOT / "results" / recipe
-    run = shutil.copytree(published / "runs" / "final" / "students" / name, tmp_path / "run")
+    run = shutil.copytree(next((published / "runs" / "final").glob(f"*/{name}")), tmp_path / "run")
     shutil.copyfile(bundle / "model.safetensors", run / "model.safetensors")
     again = shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns(FIGURES, "*.safetensors"))
     work = SimpleNamespace(

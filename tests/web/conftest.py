@@ -35,9 +35,9 @@ def served():
     return _served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, or skip."""
+    """Chromium, or skip. It closes after each file: its event loop would be in the way of tests that have their own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:

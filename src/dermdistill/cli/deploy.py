@@ -82,7 +82,10 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEG files at their full size: slower.")] = False,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Decode large JPEG files at a fraction of their size, which moves probabilities."),
+    ] = False,
     runtime: Annotated[
         Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
     ] = Runtime.onnxruntime,
@@ -107,7 +110,7 @@ def predict(
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
     predictor = Predictor(
-        model, threshold=threshold, threads=threads, exact=exact, damaged=damaged.value, runtime=runtime.value
+        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value
     )
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:

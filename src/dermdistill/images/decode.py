@@ -78,7 +78,7 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
     """
     name, opened, frame = _open(source)
     with opened as stream, contextlib.ExitStack() as memory:
-        return _decode(name, stream, _Wanted(damaged, frame=frame), memory)
+        return _decode(name, stream, _Wanted(damaged, MAX_PIXELS, frame=frame), memory)
 
 
 @contextlib.contextmanager
@@ -111,8 +111,8 @@ def open_rgb(
 class _Wanted:
     """How an image is read; see `open_rgb`."""
 
-    damaged: Damaged = "refuse"
-    max_pixels: int = MAX_PIXELS
+    damaged: Damaged
+    max_pixels: int
     at_least: int | None = None
     frame: int | None = None
     """Of a DICOM object, counted from 1."""

@@ -70,9 +70,8 @@ class Predictor:
             default.
         threads: how many threads read and judge images side by side; by default one for each core that the process may
             use.
-        exact: decode JPEG files at their full size. By default a file of more than four times the model's side is
-            decoded at a fraction, never below twice that side, which takes a fraction of the time and moves
-            probabilities a little (docs/how-to/deploy.md has figures).
+        fast: decode a JPEG file of more than four times the model's side at a fraction of its size, never below twice
+            that side, which takes a fraction of the time and moves probabilities by some hundredths.
         runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
@@ -103,7 +102,7 @@ class Predictor:
         *,
         threshold: str | float | None = None,
         threads: int | None = None,
-        exact: bool = False,
+        fast: bool = False,
         damaged: WhenDamaged = "refuse",
         runtime: RuntimeName = "onnxruntime",
     ):
@@ -117,7 +116,7 @@ class Predictor:
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
-        self._at_least = None if exact else SCALED_SIDES * self.bundle.spec.input.size
+        self._at_least = SCALED_SIDES * self.bundle.spec.input.size if fast else None
         # ONNX Runtime works on the thread that asks, since its own would spin and wait; OpenVINO has only its own
         self._runtime = load(self.bundle.graph, 1 if runtime == "onnxruntime" else self.threads, runtime)
         _check_agreement(self.bundle, self._runtime)

@@ -20,7 +20,7 @@ class Data(Strict):
     sources: dict[str, int]
     diagnoses: dict[str, int]
     synthetic: bool
-    left_out: dict[str, int] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict, exclude_if=lambda value: not value)
     """By model, how many more images it predicted than all of them did; where the models were not cut to common images,
     nothing."""
 

@@ -39,7 +39,7 @@ class Seeds(Strict):
     against: list[str]
     """The baseline, and what differs from it in the seed alone."""
     metrics: dict[str, OverSeeds]
-    gaps: dict[str, Gap] = Field(default_factory=dict)
+    gaps: dict[str, Gap] = Field(default_factory=dict, exclude_if=lambda value: not value)
     """Against each recipe of several seeds before it, by its first model; the baseline's recipe comes first."""
 
 
