@@ -115,6 +115,10 @@ def test_the_table_is_written_as_markdown_and_json(work, tmp_path):
     assert "| sharpness | sharpness -1 to 1.5 in 70% of the views | 0." in page
     assert "| base | none | 0." in page
     assert "Not finished: " in page
+    assert "(views.svg)" in page
+    drawing = (tmp_path / "out" / "views.svg").read_text()
+    assert all(text in drawing for text in ("sharpness", "hair", "within collections", "minus base"))
+    assert ">base<" not in drawing
     assert read_json(tmp_path / "out" / "views.json")["rows"]["sharpness"]["views"]["sharpness"]["share"] == 0.7
 
 

@@ -2,7 +2,7 @@
 
     python -m dermdistill.publish.ablation recipes/views.toml WORK --train --data DIR    trains the rows
     python scripts/gpu_release.py recipes/views.toml --ablation …                        the same on a GPU elsewhere
-    python -m dermdistill.publish.ablation recipes/views.toml WORK    writes WORK/views.md and WORK/views.json
+    python -m dermdistill.publish.ablation recipes/views.toml WORK    writes WORK/views.md, .json and .svg
 
 WORK holds a work folder for each row, named as its recipe: NAME-base, NAME-sharpness, … A row trains the recipe's
 students, which differ in their seeds alone, with the base's views and one change. Figures are melanoma AUROCs on the
@@ -31,6 +31,7 @@ from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.evaluate.predictions import read_model
 from dermdistill.files import write_json, write_text
 from dermdistill.images.view_spec import ViewSpec
+from dermdistill.publish.ablation_plot import forest
 from dermdistill.recipe.parts import FINAL, part_names
 from dermdistill.recipe.run import of_kind, run_recipe
 from dermdistill.recipe.spec import Recipe, load_recipe
@@ -50,6 +51,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "vignette": {"vignette": {"share": 0.5, "range": (0.05, 0.5)}},
     "hair": {"hair": {"share": 0.3, "range": (2, 25)}},
     "ruler": {"ruler": {"share": 0.2, "range": (0.3, 0.9)}},
+    "no-colour": {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0, "white_balance": 0},
     "narrow-colour": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.01, "white_balance": 0.04},
     "wide-colour": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.4, "hue": 0.04, "white_balance": 0.16},
     "narrow-zoom": {"zoom": (0.9, 1.1), "aspect": 1.05},
@@ -244,6 +246,7 @@ def page(found: dict[str, Any], name: str) -> str:
         cells += [text for one in (entry, within) for text in (_shown(one["auroc"]), _shown(one["difference"], True))]
         cells += [_shown(part["difference"], True) for part in entry["by_part"].values()] if several else []
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"![Differences to the base with their intervals]({name}.svg)"]
     if found["unfinished"]:
         lines += ["", f"Not finished: {', '.join(found['unfinished'])}."]
     return "\n".join([*lines, ""])
@@ -295,8 +298,9 @@ def _share(made: Path, other: Path) -> None:
 
 
 def write_table(recipe: Recipe, work: Path, out: Path, replicates: int = 1000) -> Path:
-    """Write the figures of the finished rows as NAME.json and NAME.md into `out`; returns the latter."""
+    """Write the figures of the finished rows as NAME.json, NAME.svg and NAME.md into `out`; returns the last."""
     found = judge(recipe, work, replicates)
+    write_text(out / f"{recipe.name}.svg", forest(found["rows"]))
     write_json(out / f"{recipe.name}.json", found)
     write_text(out / f"{recipe.name}.md", page(found, recipe.name))
     return out / f"{recipe.name}.md"
