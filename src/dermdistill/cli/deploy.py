@@ -147,7 +147,7 @@ def _reported(results: Iterator[Any], predictor: Any, folder: Path) -> Iterator[
 
 
 def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, dicom_uid: bool) -> _Counts:
-    from dermdistill.images.dicom import sop_instance_uid
+    from dermdistill.images.dicom.files import sop_instance_uid
     from dermdistill.predict.output import write
 
     counts = _Counts()

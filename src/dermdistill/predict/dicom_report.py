@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dermdistill.errors import InputError, MissingExtraError
 from dermdistill.files import atomic_path
-from dermdistill.images.dicom import quiet, sop_instance_uid, split_frame
+from dermdistill.images.dicom.files import sop_instance_uid, split_frame
+from dermdistill.images.dicom.header import quiet
 from dermdistill.images.formats import DICOM, is_installed
 from dermdistill.predict.header import GRAPH, AnyHeader
 from dermdistill.predict.predictor import Result
