@@ -15,9 +15,13 @@ from dermdistill.images.formats import DICOM, HEAD
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SOP_CLASSES = {
+PHOTOGRAPHS = {
     "1.2.840.10008.5.1.4.1.1.77.1.4": "VL Photographic Image",
     "1.2.840.10008.5.1.4.1.1.77.1.7": "Dermoscopic Photography Image",
+}
+"""The kinds of objects that hold nothing but photographs."""
+SOP_CLASSES = {
+    **PHOTOGRAPHS,
     "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture Image",
 }
