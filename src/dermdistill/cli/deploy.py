@@ -198,6 +198,8 @@ class _Counts:
 
 def _tell(counts: _Counts) -> None:
     """Say what went wrong; raises typer.Exit if images have no probability or no object."""
+    if not counts.images:
+        typer.echo("the archive has no such photographs; --query SOPClassUID=… asks for other kinds", err=True)
     if counts.damaged:
         typer.echo(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless", err=True)
     if counts.unreported:

@@ -52,13 +52,11 @@ class Capturer:
         return f"{spec.name} {spec.version}: probability of melanoma {p:.3f}, threshold {threshold:.3f}{state}"
 
     def _object(self, picture: "np.ndarray", source: DicomSource, place: Place) -> "Dataset":
-        from pydicom.dataset import Dataset, FileMetaDataset
-        from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+        from pydicom.dataset import Dataset
+        from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
         image, spec, now = source.header, self.predictor.bundle.spec, datetime.datetime.now()
         made = Dataset()
-        made.file_meta = FileMetaDataset()
-        made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         told = [name for name in ("SpecificCharacterSet", *_OF_IMAGE) if image.get(name)]
         for name in (*told, *OF_PATIENT, "StudyInstanceUID", *OF_STUDY):
             made[name] = image[name]
@@ -75,6 +73,7 @@ class Capturer:
         made.ImageComments = spec.intended_use
         _refer(made, source)
         _fill(made, picture)
+        _head(made)
         return made
 
 
@@ -112,3 +111,15 @@ def _fill(made: "Dataset", picture: "np.ndarray") -> None:
     content = picture.tobytes()
     made.PixelData = content + b"\0" * (len(content) % 2)
     made["PixelData"].VR = "OB"
+
+
+def _head(made: "Dataset") -> None:
+    """Give an object the head of a file, so that it is one wherever it is written."""
+    from pydicom.dataset import FileMetaDataset, validate_file_meta
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    made.preamble, made.file_meta = bytes(128), FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    validate_file_meta(made.file_meta, enforce_standard=True)
