@@ -111,15 +111,17 @@ class Archive:
             InputError: the archive cannot be reached, refuses, or answers with something else.
         """
         kinds = [query["SOPClassUID"]] if "SOPClassUID" in query else list(PHOTOGRAPHS)
-        seen: set[Found] = set()
+        told: set[Found] = set()
         for kind in kinds:
-            offset = 0
-            while page := self._search({**query, "SOPClassUID": kind}, offset):
-                fresh = [one for one in _read(page, kind) if one not in seen]
-                seen.update(fresh)
-                yield from fresh
-                offset += len(page)
-                if len(page) < _PAGE or not fresh:  # some archives know no pages
+            seen: set[Found] = set()
+            while page := self._search({**query, "SOPClassUID": kind}, len(seen)):
+                rows = list(_read(page))
+                wanted = [one for one, its_kind in rows if its_kind in ("", kind) and one not in told]
+                told.update(wanted)
+                yield from dict.fromkeys(wanted)
+                before = len(seen)
+                seen.update(one for one, _ in rows)
+                if len(page) < _PAGE or len(seen) == before:  # some archives know no pages, and begin anew
                     break
 
     def _search(self, query: dict[str, str], offset: int) -> list[dict[str, Any]]:
@@ -150,7 +152,8 @@ class Archive:
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         """Turn errors into ours, which name the host and nothing that was asked for or answered."""
-        from requests import HTTPError, RequestException
+        from requests import ConnectionError as NotConnected
+        from requests import HTTPError, Timeout
         from retrying import RetryError
 
         try:
@@ -163,19 +166,19 @@ class Archive:
             remedy = f"; check {AUTHORIZATION}" if response.status_code in (401, 403) else ""
             told = f"the archive at {self.host} answers {what} with HTTP {response.status_code}"
             raise InputError(f"{told}{remedy}") from None
-        except RequestException as error:
+        except (NotConnected, Timeout) as error:
             raise InputError(f"the archive at {self.host} cannot be reached ({type(error).__name__})") from None
         except Exception as error:  # of the client, on answers that do not fit, with their words
             told = f"the archive at {self.host} answers {what} with something else than DICOMweb"
             raise InputError(f"{told} ({type(error).__name__})") from None
 
 
-def _read(page: Sequence[dict[str, Any]], kind: str) -> Iterator[Found]:
-    """The images of an answer, but those of other kinds, which archives send that do not know the condition."""
+def _read(page: Sequence[dict[str, Any]]) -> Iterator[tuple[Found, str]]:
+    """The images of an answer, each with its SOP class, or an empty text if the archive does not tell."""
     for row in page:
         values = [_value(row, tag) for tag in ("0020000D", "0020000E", "00080018")]
-        if _value(row, "00080016") in ("", kind) and all(re.fullmatch(r"[0-9.]{1,64}", value) for value in values):
-            yield Found(*values)
+        if all(re.fullmatch(r"[0-9.]{1,64}", value) for value in values):
+            yield Found(*values), _value(row, "00080016")
 
 
 def _value(row: dict[str, Any], tag: str) -> str:
