@@ -11,7 +11,10 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.completion import model_names
+from dermdistill.cli.options import JsonOption, ModelOption, ThresholdOption, print_json
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 
@@ -46,38 +49,54 @@ def export(
     from dermdistill.export.bundle import export_bundle
 
     folder = export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
-    typer.echo(f"verified bundle in {folder}")
+    talk.say(f"verified bundle in {folder}")
 
 
 @app.command()
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Argument(
+            help="A bundle's folder, or a name that `dermdistill models` lists; by default the first of them.",
+            autocompletion=model_names,
+        ),
+    ] = None,
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
 
     Exit code 0: all fits; 2: something differs, and what.
     """
-    from dermdistill.predict.bundle import default_bundle, read_bundle
+    from dermdistill.predict.bundle import open_bundle
     from dermdistill.predict.vectors import verify as run_vectors
 
-    folder = bundle or default_bundle()
-    read = read_bundle(folder)
+    read = open_bundle(bundle)
+    checked = run_vectors(read, runtime.value)
+    if as_json:
+        vectors = [
+            {
+                "graph": one.graph, "vector": one.vector, "pixels_max_abs_difference": float(one.pixels),
+                "probability_max_abs_difference": float(one.probability),
+            }
+            for one in checked
+        ]  # fmt: skip
+        print_json({"model": read.spec.name, "folder": str(read.folder), "files": dict(read.spec.files),
+                    "runtime": runtime.value, "vectors": vectors})  # fmt: skip
+        return
     typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
-    for one in run_vectors(read, runtime.value):
+    for one in checked:
         typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
-    typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
+    talk.note(f"{read.folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}")
 
 
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
-    model: Annotated[
-        str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
-    ] = None,
+    model: ModelOption = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
+    threshold: ThresholdOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
@@ -112,19 +131,28 @@ def predict(
     predictor = Predictor(
         model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value
     )
-    typer.echo(predictor.bundle.spec.intended_use, err=True)
+    talk.note(predictor.bundle.spec.intended_use)
+    talk.detail(f"{_about(predictor, runtime.value)}; {len(inputs.files)} files")
     if inputs.passed_over:
-        typer.echo(f"passed over: {inputs.summary()}", err=True)
+        talk.note(f"passed over: {inputs.summary()}")
     results = _shown(predictor.predict(inputs.files, batch_size), len(inputs.files))
     if dicom_sr is not None:
         results = _reported(results, predictor, dicom_sr)
     counts = _write_all(predictor, results, format.value, out, dicom_uid)
     if counts.damaged:
-        typer.echo(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless", err=True)
+        talk.warn(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless")
     if counts.failed:
-        message = "images could not be read or judged; their rows say why"
-        typer.echo(f"{counts.failed} of {len(inputs.files)} {message}", err=True)
-        raise typer.Exit(1)
+        talk.warn(f"{counts.failed} of {len(inputs.files)} images could not be read or judged; their rows say why")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _about(predictor: Any, runtime: str) -> str:
+    """From what and with what images are judged."""
+    bundle = predictor.bundle
+    return (
+        f"{bundle.spec.name} {bundle.spec.version} in {bundle.folder}, threshold {predictor.threshold:.4g}, {runtime}, "
+        f"{predictor.threads} threads"
+    )
 
 
 @dataclass
@@ -143,7 +171,7 @@ def _reported(results: Iterator[Any], predictor: Any, folder: Path) -> Iterator[
     for result in results:
         written += writer.write(result) is not None
         yield result
-    typer.echo(f"{written} DICOM reports in {folder}; they name the patient as their images do", err=True)
+    talk.note(f"{written} DICOM reports in {folder}; they name the patient as their images do")
 
 
 def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, dicom_uid: bool) -> _Counts:
@@ -198,10 +226,8 @@ def _output(out: Path | None) -> Iterator[TextIO]:
 
 def _shown(results: Iterator[Any], total: int) -> Iterator[Any]:
     """Results with a progress bar on standard error, for a person who waits for many."""
-    if total < 64 or not sys.stderr.isatty():
+    if total < 64 or sys.stderr is None or not sys.stderr.isatty():
         yield from results
         return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, "predict", total, console=Console(stderr=True), transient=True)
+    with talk.bars() as bars:
+        yield from bars.track(results, total, description="predict")

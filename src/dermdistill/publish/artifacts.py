@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dermdistill.errors import DermdistillError, InputError, IntegrityError
+from dermdistill.errors import DermdistillError, InputError, IntegrityError, no_such
 from dermdistill.files import atomic_path, read_json, sha256_file, write_json
 from dermdistill.specs import Name, Strict, parse
 
@@ -60,7 +60,7 @@ class ArtifactIndex(Strict):
         wanted = list(names) or list(known)
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise InputError(f"no artefact is called {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
+            raise no_such("artefact", unknown[0], known)
         return [known[name] for name in wanted]
 
 
