@@ -31,7 +31,8 @@ def doctor(
         talk.note("importing every package that is installed …")
     found = examine(quick=quick)
     if as_json:
-        print_json({**asdict(found), "broken": found.broken})
+        install = {extra.name: extra.install for extra in found.extras if extra.lacking}
+        print_json({**asdict(found), "install": install, "broken": found.broken})
     else:
         _show(found, quick)
     if found.broken:

@@ -125,8 +125,6 @@ def give_manners(app: typer.Typer, path: str = "") -> None:
 
 def example_text(examples: tuple[str, ...]) -> str | None:
     """Command lines as the end of a help text, each in a line of its own."""
-    from rich.markup import escape
-
     if not examples:
         return None
-    return "\n".join(["[bold]Examples[/bold]", *(f"$ {escape(line)}" for line in examples)])
+    return "\n".join(["[bold]Examples[/bold]", *(f"$ {line}" for line in examples)])
