@@ -7,6 +7,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
             "dermdistill predict photos/ --out results.csv",
             "dermdistill predict photos/ --format json --threshold youden",
             "dermdistill predict spot.jpg --model lite0-cut-64",
+            "dermdistill predict study/ --dicom-sr reports/",
         ),
         "models": ("dermdistill models", "dermdistill models --json"),
         "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
