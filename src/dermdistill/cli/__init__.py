@@ -27,6 +27,7 @@ EXTRA_OF = {
     "lightning_fabric": "train",
     "matplotlib": "eval",
     "medmnist": "fetch",
+    "huggingface_hub": "train",
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
@@ -75,9 +76,23 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, models, page, recipes, reproduce, serve, train
+    from dermdistill.cli import (
+        artifacts,
+        data,
+        demo,
+        deploy,
+        evaluate,
+        foreign,
+        models,
+        page,
+        publish,
+        recipes,
+        reproduce,
+        serve,
+        train,
+    )  # fmt: skip
 
-    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts):
+    for module in (demo, train, foreign, evaluate, deploy, models, publish, page, serve, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
