@@ -31,6 +31,7 @@ EXTRA_OF = {
     "lightning_fabric": "train",
     "matplotlib": "eval",
     "medmnist": "fetch",
+    "huggingface_hub": "train",
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
@@ -108,15 +109,18 @@ def _register() -> None:
         deploy,
         doctor,
         evaluate,
+        foreign,
         models,
         page,
+        publish,
         recipes,
         reproduce,
         serve,
         train,
     )
 
-    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts, doctor, completion):
+    modules = (demo, train, foreign, evaluate, deploy, models, publish, page, serve, artifacts, doctor, completion)
+    for module in modules:
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
