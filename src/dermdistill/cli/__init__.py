@@ -17,7 +17,11 @@ from dermdistill.errors import DermdistillError, InputError, MissingExtraError, 
 from dermdistill.version import __version__
 
 EXTRA_OF = {
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
     "anyio": "serve",
+    "coremltools": "coreml",
+    "executorch": "executorch",
     "fastapi": "serve",
     "h5py": "fetch",
     "highdicom": "dicom",
@@ -25,8 +29,10 @@ EXTRA_OF = {
     "isic_cli": "fetch",
     "jinja2": "eval",
     "lightning_fabric": "train",
+    "litert_torch": "litert",
     "matplotlib": "eval",
     "medmnist": "fetch",
+    "nncf": "quantize",
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
@@ -46,6 +52,7 @@ EXTRA_OF = {
     "tensorboard": "tensorboard",
     "timm": "train",
     "torch": "train",
+    "torchao": "executorch",
     "torchvision": "train",
     "urllib3": "fetch",
     "uvicorn": "serve",
@@ -75,9 +82,22 @@ def _root(
 
 
 def _register() -> None:
-    from dermdistill.cli import artifacts, data, demo, deploy, evaluate, models, page, recipes, reproduce, serve, train
+    from dermdistill.cli import (
+        artifacts,
+        bench,
+        data,
+        demo,
+        deploy,
+        evaluate,
+        models,
+        page,
+        recipes,
+        reproduce,
+        serve,
+        train,
+    )
 
-    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts):
+    for module in (demo, train, evaluate, deploy, bench, models, page, serve, artifacts):
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")

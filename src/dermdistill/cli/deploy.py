@@ -25,6 +25,14 @@ class Format(StrEnum):
 class Runtime(StrEnum):
     onnxruntime = "onnxruntime"
     openvino = "openvino"
+    executorch = "executorch"
+    litert = "litert"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
 
 
 class WhenDamaged(StrEnum):
@@ -34,19 +42,73 @@ class WhenDamaged(StrEnum):
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished student or teacher.")],
-    manifest: Annotated[Path, typer.Option(help="The manifest that it was trained on.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    run: Annotated[Path | None, typer.Argument(help="A finished student or teacher.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="The manifest that it was trained on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle's folder.")] = None,
+    from_bundle: Annotated[
+        str | None, typer.Option("--from", help="In place of a run: a bundle, or the name of one that ships.")
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option(help="Further forms of the network, by commas, or `all`; see docs/how-to/formats.md.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="What forms are calibrated and compared on: a folder of images, or a manifest."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=20, help="How many of these images.")] = 600,
+    for_this_machine: Annotated[
+        bool, typer.Option("--for-this-machine", help="Keep only the form that is fastest here.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="The bundle's name; by default the run's.")] = None,
     report: Annotated[Path | None, typer.Option(help="A report.json whose figures go into the card.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
-    """Write a verified bundle: ONNX graph, preprocessing, classes, thresholds, licence, card."""
-    from dermdistill.data.manifest import read_manifest
-    from dermdistill.export.bundle import export_bundle
+    """Write a verified bundle: ONNX graph, preprocessing, classes, thresholds, licence, card.
 
-    folder = export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
-    typer.echo(f"verified bundle in {folder}")
+    With --formats, further forms of the network come into it, for other runtimes and precisions, each compared with
+    the ONNX graph on images before anything is written. A form that cannot be made here is named with the reason.
+    """
+    if (run is None) == (from_bundle is None) or out is None:
+        raise InputError("name a finished run or --from BUNDLE, not both, and a folder with --out")
+    if for_this_machine and formats is None:
+        formats = "all"
+    if run is not None:
+        from dermdistill.data.manifest import read_manifest
+        from dermdistill.export.bundle import export_bundle
+
+        if manifest is None:
+            raise InputError("--manifest is missing: the manifest that the run was trained on")
+        export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
+    elif formats is None:
+        raise InputError("--from needs --formats: which forms are to be made; `all` makes every one")
+    if formats is not None:
+        from dermdistill.export.convert import convert
+        from dermdistill.predict.bundle import find_bundle
+
+        source = out if from_bundle is None else find_bundle(from_bundle)
+        convert(
+            source, formats.split(","), out, images=images or manifest, count=count, force=force or run is not None,
+            tell=typer.echo,
+        )  # fmt: skip
+        if for_this_machine:
+            _keep_fastest(out)
+    typer.echo(f"verified bundle in {out}")
+
+
+def _keep_fastest(bundle: Path) -> None:
+    from dermdistill.bench.measure import FULL
+    from dermdistill.bench.run import fastest
+    from dermdistill.export.convert import keep
+    from dermdistill.predict.variants import form_for
+
+    found = fastest(bundle, FULL, lambda line: typer.echo(line, err=True))
+    form = form_for(found.runtime, found.precision)
+    keep(bundle, () if form is None else (form.name,))
+    timing = found.timings[0]
+    typer.echo(
+        f"fastest here: {timing.median_ms:.2f} ms an image ({timing.low_ms:.2f} to {timing.high_ms:.2f}), "
+        f"`dermdistill predict --model {bundle} --runtime {found.runtime} --precision {found.precision}`"
+    )
 
 
 @app.command()
@@ -87,8 +149,11 @@ def predict(
         typer.Option("--fast", help="Decode large JPEG files at a fraction of their size, which moves probabilities."),
     ] = False,
     runtime: Annotated[
-        Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
+        Runtime, typer.Option(help="What runs the network; all but onnxruntime need the extra of that name.")
     ] = Runtime.onnxruntime,
+    precision: Annotated[
+        Precision, typer.Option(help="fp16 and int8 need a bundle with such a form: `dermdistill export --formats`.")
+    ] = Precision.fp32,
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
@@ -110,8 +175,9 @@ def predict(
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = expand(paths, sys.stdin if "-" in paths else ())
     predictor = Predictor(
-        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value
-    )
+        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value,
+        precision=precision.value,
+    )  # fmt: skip
     typer.echo(predictor.bundle.spec.intended_use, err=True)
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)

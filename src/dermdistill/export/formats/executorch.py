@@ -1,0 +1,57 @@
+"""ExecuTorch's .pte with XNNPACK, for apps on Android and iOS: one image [1, 3, S, S] at a time."""
+
+from pathlib import Path
+from typing import Any
+
+from dermdistill.export.formats.form import FLOAT32, INT8, Format, Source
+from dermdistill.predict.runtime import as_batch
+
+
+def make_fp32(source: Source, folder: Path) -> dict[str, str]:
+    _write(_network(source), source, folder / FP32.files[0])
+    return {"backend": "XNNPACK"}
+
+
+def make_int8(source: Source, folder: Path) -> dict[str, str]:
+    """Weights of 8 bits for each channel, activations of 8 bits, ranges from the calibration images."""
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    watched = prepare_pt2e(torch.export.export(_network(source), _example(source)).module(), quantizer)
+    with torch.inference_mode():
+        for place in range(len(source.calibration)):
+            watched(torch.from_numpy(as_batch(source.calibration[place : place + 1])))
+    _write(convert_pt2e(watched), source, folder / INT8_FORMAT.files[0])
+    return {"backend": "XNNPACK", "weights": "per channel", "calibration images": str(len(source.calibration))}
+
+
+def _network(source: Source) -> Any:
+    from dermdistill.export.formats.rebuild import Rebuilt
+
+    return Rebuilt(source.graph)
+
+
+def _example(source: Source) -> tuple[Any, ...]:
+    import torch
+
+    return (torch.zeros(1, 3, source.size, source.size),)
+
+
+def _write(module: Any, source: Source, path: Path) -> None:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(module, _example(source))
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    path.write_bytes(lowered.buffer)
+
+
+_NEEDS = ("torch", "onnx", "executorch", "torchao")
+FP32 = Format(name="executorch", extra="executorch", packages=_NEEDS, tolerance=FLOAT32, make=make_fp32)
+INT8_FORMAT = Format(name="executorch-int8", extra="executorch", packages=_NEEDS, tolerance=INT8, make=make_int8)
