@@ -7,16 +7,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from dermdistill.cli import app
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.export import convert as convert_module
 from dermdistill.export.convert import convert, keep
 from dermdistill.export.formats import litert, onnx_int8
 from dermdistill.export.formats.form import Format, Source
 from dermdistill.export.formats.table import FORMATS, choose
+from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import default_bundle, read_bundle
 from dermdistill.predict.predictor import Predictor
 from dermdistill.predict.variants import FORMS, find_graph, read_certificate
+from dermdistill.predict.vectors import verify_form
 
 COUNT = 90
 
@@ -91,6 +95,25 @@ def test_the_certificate_tells_what_was_compared(base):
     assert any(line.startswith("onnx-int8: ") and "decisions change" in line for line in base.told)
 
 
+def test_a_form_gives_its_own_answers_to_the_vectors_or_is_refused(base, tmp_path):
+    checked = verify_form(read_bundle(base.folder), "onnxruntime", "int8")
+    assert len(checked) == len(read_bundle(base.folder).spec.vectors.images)
+    assert max(one.probability for one in checked) < 1e-3
+    assert CliRunner().invoke(app, ["verify", str(base.folder), "--precision", "int8"]).exit_code == 0
+    folder = tmp_path / "bundle"
+    shutil.copytree(base.folder, folder)
+    certificate, header = (json.loads((folder / name).read_text()) for name in ("parity.json", "bundle.json"))
+    answers = certificate["variants"]["onnx-int8"]["answers"]
+    answers[0] = answers[0][::-1]
+    (folder / "parity.json").write_text(json.dumps(certificate))
+    header["files"]["parity.json"] = sha256_file(folder / "parity.json")
+    (folder / "bundle.json").write_text(json.dumps(header))
+    with pytest.raises(IntegrityError, match=r"model\.int8\.onnx does not give its own answers here: .*'single' by"):
+        verify_form(read_bundle(folder), "onnxruntime", "int8")
+    with pytest.raises(IntegrityError, match=r"keeps no answers of model\.onnx"):
+        verify_form(read_bundle(folder), "onnxruntime", "fp32")
+
+
 def test_a_changed_or_foreign_form_is_refused(base, tmp_path):
     folder = tmp_path / "bundle"
     shutil.copytree(base.folder, folder)
@@ -99,9 +122,7 @@ def test_a_changed_or_foreign_form_is_refused(base, tmp_path):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(IntegrityError, match=r"model\.int8\.onnx was changed"):
         read_bundle(folder)
-    import hashlib
-
-    content["files"]["model.int8.onnx"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    content["files"]["model.int8.onnx"] = sha256_file(path)
     (folder / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match=r"is of another model\.int8\.onnx than bundle\.json"):
         Predictor(folder, precision="int8")

@@ -115,18 +115,23 @@ def _keep_fastest(bundle: Path) -> None:
 def verify(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
+    precision: Annotated[Precision, typer.Option(help="Of a further form of the network.")] = Precision.fp32,
 ) -> None:
     """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
+
+    With a further form of the network (executorch, litert, fp16, int8) its own answers are compared.
 
     Exit code 0: all fits; 2: something differs, and what.
     """
     from dermdistill.predict.bundle import default_bundle, read_bundle
     from dermdistill.predict.vectors import verify as run_vectors
+    from dermdistill.predict.vectors import verify_form
 
     folder = bundle or default_bundle()
     read = read_bundle(folder)
     typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
-    for one in run_vectors(read, runtime.value):
+    whole = precision is Precision.fp32 and runtime in (Runtime.onnxruntime, Runtime.openvino)
+    for one in run_vectors(read, runtime.value) if whole else verify_form(read, runtime.value, precision.value):
         typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
     typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
 

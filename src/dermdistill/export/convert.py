@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from dermdistill.errors import DermdistillError, InputError, IntegrityError
 from dermdistill.export.agreement import compare, misfits
@@ -17,12 +16,11 @@ from dermdistill.export.formats.table import choose
 from dermdistill.export.images import Photos, load_photos
 from dermdistill.export.place import check_place, swap
 from dermdistill.files import read_json, sha256_file, write_json
-from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, read_bundle
-from dermdistill.predict.header import GRAPH, AnyHeader, BundleHeader1
+from dermdistill.predict.header import GRAPH
 from dermdistill.predict.runtime import OnnxRuntime
-from dermdistill.predict.variants import CERTIFICATE, Certificate, Images, Variant, read_certificate
-from dermdistill.predict.vectors import draw
+from dermdistill.predict.variants import CERTIFICATE, Agreement, Certificate, Images, Variant, read_certificate
+from dermdistill.predict.vectors import resized
 from dermdistill.run import hardware
 
 _PACKAGES = (
@@ -127,8 +125,8 @@ def make_variant(format: Format, reference: Reference, folder: Path) -> Variant:
         if wrong := misfits(agreement, format.tolerance, photos.melanoma):
             raise IntegrityError(
                 f"{format.name} differs from {GRAPH} beyond its tolerance on {len(found)} images: {'; '.join(wrong)}; "
-                f"nothing was written. {_told_how(how)}Leave this format out, or calibrate on other "
-                "images with --images"
+                f"nothing was written. {_told_how(how)}In all: {_figures(agreement)}. Leave this format out, or "
+                "calibrate on other images with --images"
             )
         answers = format.run(folder, reference.vectors) if len(reference.vectors) else answers
     return Variant(
@@ -149,13 +147,16 @@ def _told_how(how: dict[str, str]) -> str:
 
 def told(variant: Variant) -> str:
     """A variant's figures on one line."""
-    of = variant.agreement
-    if of is None:
+    if variant.agreement is None:
         return f"{variant.bytes:,} bytes; {variant.not_run}"
+    return f"{variant.bytes:,} bytes; {_figures(variant.agreement)}"
+
+
+def _figures(of: Agreement) -> str:
     auroc = f"not known, {of.auroc_undefined}" if of.auroc_difference is None else f"{of.auroc_difference:+.5f}"
     return (
-        f"{variant.bytes:,} bytes; probabilities differ by {of.probabilities_max_abs_difference:.2g} at most, "
-        f"of melanoma by {of.melanoma_mean_abs_difference:.2g} on average; AUROC {auroc}; "
+        f"probabilities differ by {of.probabilities_max_abs_difference:.2g} at most, of melanoma by "
+        f"{of.melanoma_mean_abs_difference:.2g} on average; AUROC {auroc}; "
         f"{of.decision_flips} of {of.images} decisions change"
     )
 
@@ -163,15 +164,7 @@ def told(variant: Variant) -> str:
 def _reference(bundle: Bundle, images: Path | None, count: int) -> Reference:
     photos = load_photos(images, bundle.spec.input.size, count)
     answers = probabilities(OnnxRuntime(bundle.graph, 1), photos.compared)
-    return Reference(bundle, photos, answers, vectors(bundle.spec))
-
-
-def vectors(spec: AnyHeader) -> np.ndarray:
-    """The images of a bundle's test vectors as its network takes them, uint8 [N, S, S, 3]."""
-    size = spec.input.size
-    if isinstance(spec, BundleHeader1):
-        return np.empty((0, size, size, 3), np.uint8)
-    return np.stack([resize_square(Image.fromarray(draw(vector.image)), size) for vector in spec.vectors.images])
+    return Reference(bundle, photos, answers, resized(bundle.spec))
 
 
 def _certify(reference: Reference, folder: Path, made: dict[str, Variant], lacking: dict[str, str]) -> None:
