@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,11 +13,13 @@ from dermdistill.bench import subjects as subjects_module
 from dermdistill.bench.document import Advice, Bench, Subject, Timing
 from dermdistill.bench.measure import Effort, alternate, pinned, spread, start
 from dermdistill.bench.run import Plan, bench
-from dermdistill.bench.show import front, markdown, notes, plot
+from dermdistill.bench.show import forms, front, markdown, notes, plot
 from dermdistill.bench.subjects import of_bundle, rivals
 from dermdistill.cli import app
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.predict.bundle import default_bundle
+from dermdistill.predict.variants import Certificate
+from dermdistill.specs import load_header
 
 TINY = Effort(rounds=2, slice_s=0.0, starts=1)
 
@@ -151,3 +154,13 @@ def test_the_command_writes_all_three_files(monkeypatch, tmp_path):
     assert (tmp_path / "pareto.svg").exists()
     assert "| lite0-cut-64@64 |" in (tmp_path / "table.md").read_text()
     assert any(line.startswith("lite0-cut-64: fastest here") for line in notes(written))
+
+
+def test_the_page_on_speed_has_the_table_of_its_certificate():
+    folder = Path(__file__).resolve().parents[2] / "results" / "speed"
+    certificate = load_header(folder / "parity.json", Certificate)
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert forms(certificate) in page
+    assert f"{certificate.images.compared} photographs" in page
+    assert certificate.hardware in page
+    assert certificate.reference_sha256[:12] in page

@@ -7,6 +7,7 @@ from typing import Any
 from dermdistill.bench.document import Bench, Subject, Timing
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path
+from dermdistill.predict.variants import Certificate
 
 
 def settings(found: Bench) -> list[tuple[int, int]]:
@@ -46,6 +47,24 @@ def markdown(found: Bench) -> str:
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
     return "\n".join([*lines, "", *(f"- {line}" for line in notes(found)), ""])
+
+
+def forms(certificate: Certificate) -> str:
+    """The table of a certificate's forms, as Markdown: bytes, and how each agrees with model.onnx."""
+    lines = [
+        "| form | bytes | a probability, at most | of melanoma, on average | AUROC | changed decisions |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in certificate.variants.items():
+        if (of := one.agreement) is None:
+            lines.append(f"| `{name}` | {one.bytes:,} | not compared | | | |")
+            continue
+        auroc = "not known" if of.auroc_difference is None else f"{of.auroc_difference:+.4f}"
+        lines.append(
+            f"| `{name}` | {one.bytes:,} | {of.probabilities_max_abs_difference:.2g} | "
+            f"{of.melanoma_mean_abs_difference:.2g} | {auroc} | {of.decision_flips} of {of.images} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 def notes(found: Bench) -> list[str]:

@@ -32,8 +32,20 @@ def quantised(path: Path, images: np.ndarray) -> bytes:
     ((signature, ends),) = Interpreter(model_path=str(path)).get_signature_list().items()
     (name,) = ends["inputs"]
     work = quantizer.Quantizer(str(path), recipe.static_wi8_ai8())
-    ranges = work.calibrate({signature: [{name: images[place : place + 1]} for place in range(len(images))]})
-    return bytes(work.quantize(ranges).quantized_model)
+    return bytes(work.quantize(widest(work, signature, name, images)).quantized_model)
+
+
+def widest(work: Any, signature: str, name: str, images: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The widest range of each tensor over all images; the quantiser's own is a moving average, which cuts off."""
+    ranges: dict[str, dict[str, Any]] = {}
+    for place in range(len(images)):
+        found = work.calibrate({signature: [{name: images[place : place + 1]}]}, num_threads=1)
+        for tensor, values in found.items():
+            known = ranges.setdefault(tensor, dict(values))
+            for key, choose in (("min", np.minimum), ("max", np.maximum)):
+                if key in values:
+                    known[key] = choose(known[key], values[key]) if key in known else values[key]
+    return ranges
 
 
 def main() -> None:
