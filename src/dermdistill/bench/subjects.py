@@ -71,7 +71,7 @@ def of_bundle(folder: Path, skipped: dict[str, str]) -> list[Loadable]:
     certificate = read_certificate(bundle)
     known = certificate.variants if certificate is not None else {}
     wanted = [("onnxruntime", "fp32"), ("openvino", "fp32")]
-    wanted += [(form.runtime, form.precision) for name, form in FORMS.items() if name in known and form.runtime]  # type: ignore[misc]
+    wanted += [(form.runtime, form.precision) for name, form in FORMS.items() if name in known and form.runtime]
     found = []
     for runtime, precision in dict.fromkeys(wanted):
         if not runs(runtime):

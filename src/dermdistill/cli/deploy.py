@@ -73,11 +73,11 @@ def export(
     if for_this_machine and formats is None:
         formats = "all"
     if run is not None:
+        if manifest is None:
+            raise InputError("--manifest is missing: the manifest that the run was trained on")
         from dermdistill.data.manifest import read_manifest
         from dermdistill.export.bundle import export_bundle
 
-        if manifest is None:
-            raise InputError("--manifest is missing: the manifest that the run was trained on")
         export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
     elif formats is None:
         raise InputError("--from needs --formats: which forms are to be made; `all` makes every one")

@@ -66,9 +66,9 @@ def _convert(source: Source, path: Path, *, quantise: bool) -> dict[str, str]:
         raise IntegrityError(f"LiteRT's converter failed with exit code {done.returncode}: {' '.join(last)}")
     versions = done.stdout.strip().splitlines()[-1]
     how = {"converter": versions, "input": f"float32 [1, {source.size}, {source.size}, 3], RGB in [0, 1]"}
-    return how | (
-        {"activations": "widest range", "calibration images": str(len(source.calibration))} if quantise else {}
-    )
+    if not quantise:
+        return how
+    return how | {"activations": "widest range", "calibration images": str(len(source.calibration))}
 
 
 FP32 = Format(
