@@ -3,7 +3,7 @@
 
 VENV := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo page test coverage lint format types wheel check artifacts docs schemas bench clean
+.PHONY: help setup demo page test fuzz coverage lint format types wheel check artifacts docs schemas bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,10 @@ test: setup ## Run the tests, in two processes
 coverage: setup ## Run the tests and measure branch coverage; below the floor in pyproject.toml it fails
 	$(VENV)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
 	$(VENV)/python -m coverage report
+
+fuzz: setup ## Fuzz the readers of files from elsewhere for ten minutes (FUZZ_SECONDS=…); Linux on x86_64
+	UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --quiet --inexact --all-extras --group fuzz --frozen
+	$(VENV)/python fuzz/run.py --seconds $(or $(FUZZ_SECONDS),600)
 
 lint: setup ## Check style
 	$(VENV)/ruff check .

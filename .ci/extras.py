@@ -185,7 +185,7 @@ def check_heic(at: Environment) -> None:
 
 
 def check_dicom(at: Environment) -> None:
-    """Predict a DICOM photograph, and write the report on it."""
+    """Predict a DICOM photograph, write the report and the capture of it, and have the client of an archive."""
     code = """
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage, generate_uid
@@ -201,10 +201,13 @@ photo.save_as("photo.dcm", enforce_file_format=True)
 """
     at.lacks("torch", "pandas")
     at.run("python", "-I", "-c", code)
-    told = at.run("dermdistill", "predict", "photo.dcm", "--format", "json", "--dicom-sr", "reports")
+    asked = ("--format", "json", "--dicom-sr", "reports", "--dicom-sc", "captures")
+    told = at.run("dermdistill", "predict", "photo.dcm", *asked)
     (row,) = json.loads(told)["results"]
     expect(row["status"] == "ok", f"the DICOM photograph's answer has the status {row['status']}: {row['message']}")
-    expect(len(list((at.folder / "reports").glob("*.dcm"))) == 1, "there is no report on the DICOM photograph")
+    for made in ("reports", "captures"):
+        expect(len(list((at.folder / made).glob("*.dcm"))) == 1, f"there is nothing in {made} on the DICOM photograph")
+    at.run("python", "-I", "-c", "from dermdistill.predict.dicomweb import Archive\nArchive('https://archive.example')")
 
 
 def check_serve(at: Environment) -> None:

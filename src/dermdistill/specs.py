@@ -20,6 +20,8 @@ Place = tuple[int | str, ...]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Field(pattern=NAME)
 """A name that is a folder's too."""
+MAX_TEXT = 2**20
+"""Bytes of a recipe."""
 
 
 class Strict(BaseModel):
@@ -148,18 +150,21 @@ def load_toml(path: str | Path, spec: type[Spec]) -> Spec:
     text = _read_text(path)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number of thousands of digits, or nested too deep
         raise InputError(f"{path} is not TOML: {error}") from None
     return parse(spec, content, str(path), lambda place: line_of(text, place))
 
 
 def _read_text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(MAX_TEXT + 1)
     except FileNotFoundError:
         raise InputError(f"no such recipe: {path}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_TEXT:
+        raise InputError(f"{path} has more than the {MAX_TEXT:,} bytes that are read of a recipe")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:200]:
         raise InputError(f"{path} is encoded as UTF-16; save it as UTF-8")
     try:
@@ -168,7 +173,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
-_TABLE = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
+_TABLE = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
 
 

@@ -7,8 +7,10 @@ import torch
 from dermdistill.classes import CLASSES
 from dermdistill.distillation.bank import Bank
 from dermdistill.distillation.bank_format import BankIdentity
+from dermdistill.distillation.identity import Origin, student_identity
 from dermdistill.distillation.labels import teacher_logits
 from dermdistill.distillation.soften import write_teacher
+from dermdistill.distillation.spec import SoftenSpec, StudentSpec
 from dermdistill.errors import InputError
 from dermdistill.images.view_spec import ViewSpec
 from dermdistill.images.views import COLUMNS, sample_views, view_seed
@@ -47,3 +49,11 @@ def test_a_bank_of_unturned_views_has_the_hash_that_it_always_had():
     plain = BankIdentity(manifest_sha256="a" * 64, classes=CLASSES)
     assert "turns" not in plain.model_dump()
     assert plain.sha256() != plain.model_copy(update={"turns": 2}).sha256()
+
+
+@pytest.mark.parametrize(("labels", "differs"), [("none", False), ("bank", True)])
+def test_only_a_student_of_the_bank_depends_on_its_symmetries(labels, differs):
+    spec = StudentSpec(name="small", model="repds", labels=labels, loss={"kind": "ce" if labels == "none" else "kd"})
+    origin = Origin(manifest_sha256="a" * 64, splits_sha256="b" * 64, split=None)
+    made = [student_identity(spec, SoftenSpec(turns=turns), origin, 0, ["c" * 64]) for turns in (1, 8)]
+    assert (made[0] != made[1]) is differs

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dermdistill.images import decode, dicom
+from dermdistill.images import decode
 from dermdistill.images.decode import ImageError, load_rgb
+from dermdistill.images.dicom import files, pixels
+from dermdistill.images.dicom.header import Refused
 from dermdistill.images.walk import walk_images
 
 pydicom = pytest.importorskip("pydicom")
@@ -81,8 +83,8 @@ def test_each_frame_is_an_image_of_its_own(dicom_object, tmp_path, syntax):
     images = [Image.new("RGB", (32, 24), (60 * number, 90, 200)) for number in range(3)]
     path = tmp_path / "many.dcm"
     path.write_bytes(dicom_object(*images, syntax=syntax, colours="YBR_FULL_422" if syntax[:4] == "JPEG" else "RGB"))
-    assert [frame.name for frame in dicom.expand_frames(path)] == ["many.dcm#1", "many.dcm#2", "many.dcm#3"]
-    for frame, image in zip(dicom.expand_frames(path), images, strict=True):
+    assert [frame.name for frame in files.expand_frames(path)] == ["many.dcm#1", "many.dcm#2", "many.dcm#3"]
+    for frame, image in zip(files.expand_frames(path), images, strict=True):
         assert _difference(frame, image).max() <= 3
     assert _refusal(path).reason == "unsupported"
     assert "3 frames; name one, the first as FILE#1" in str(_refusal(path.read_bytes()))
@@ -97,7 +99,7 @@ def test_a_number_behind_another_format_or_in_a_files_own_name_is_part_of_the_na
     (tmp_path / "a.dcm#2").write_bytes(dicom_object(picture(1)))
     assert _difference(tmp_path / "a.dcm#2", picture(1)).max() == 0
     assert _difference(tmp_path / "a.dcm#1", picture(0)).max() == 0
-    assert list(dicom.expand_frames(tmp_path / "a.dcm")) == [tmp_path / "a.dcm"]
+    assert list(files.expand_frames(tmp_path / "a.dcm")) == [tmp_path / "a.dcm"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_a_frame_of_another_size_than_the_objects_is_not_decoded(dicom_object, p
     edited.Rows = edited.Columns = 16
     out = io.BytesIO()
     edited.save_as(out)
-    monkeypatch.setattr(dicom, "decode_frame", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(decode, "decode_frame", lambda *_: pytest.fail("it was decoded"))
     assert "16x16 pixels whose frame has 480x480 pixels" in str(_refusal(out.getvalue()))
 
 
@@ -203,7 +205,7 @@ def medium(dicom_object, picture, tmp_path):
 
 
 def test_a_dicomdir_lists_its_images(medium, picture):
-    found = dicom.list_dicomdir(medium)
+    found = files.list_dicomdir(medium)
     assert len(found) == 2
     order = [[int(_difference(path, picture(seed)).max() == 0) for seed in range(2)] for path in found]
     assert sorted(order) == [[0, 1], [1, 0]]
@@ -215,8 +217,8 @@ def test_a_dicomdir_leads_to_no_file_outside_its_folder(medium, name):
     listed = pydicom.dcmread(medium).DirectoryRecordSequence[-1].ReferencedFileID
     old = "\\".join(listed).encode()
     medium.write_bytes(content.replace(old, name.ljust(len(old), b"X")))
-    with pytest.raises(dicom.Refused, match="names a file outside its folder"):
-        dicom.list_dicomdir(medium)
+    with pytest.raises(Refused, match="names a file outside its folder"):
+        files.list_dicomdir(medium)
 
 
 def test_a_broken_dicomdir_is_refused_without_its_words(medium, patient):
@@ -225,8 +227,8 @@ def test_a_broken_dicomdir_is_refused_without_its_words(medium, patient):
         medium.write_bytes(content[:end])
         told = ""
         try:
-            dicom.list_dicomdir(medium)
-        except dicom.Refused as error:
+            files.list_dicomdir(medium)
+        except Refused as error:
             told = str(error)
         assert not [word for word in patient if word in told]
 
@@ -250,10 +252,10 @@ def test_no_error_or_log_tells_the_patient(dicom_object, picture, patient, caplo
 def test_the_instance_uid_is_read(dicom_object, picture, tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(dicom_object(picture(0), SOPInstanceUID="1.2.3.4.5"))
-    assert dicom.sop_instance_uid(path) == dicom.sop_instance_uid(f"{path}#1") == "1.2.3.4.5"
+    assert files.sop_instance_uid(path) == files.sop_instance_uid(f"{path}#1") == "1.2.3.4.5"
     path.write_bytes(dicom_object(picture(0), SOPInstanceUID="1.2.3"))
     picture(0).save(tmp_path / "a.png")
-    assert dicom.sop_instance_uid(tmp_path / "a.png") == dicom.sop_instance_uid(tmp_path / "none") == ""
+    assert files.sop_instance_uid(tmp_path / "a.png") == files.sop_instance_uid(tmp_path / "none") == ""
 
 
 # Damage
@@ -288,11 +290,11 @@ def test_changed_objects_are_read_or_refused(small_object, data, patient):
 def test_a_frame_whose_decoding_never_ends_is_refused(dicom_object, picture, monkeypatch):
     """As that of pyjpegls on some cut frames, which may be among these."""
     content = dicom_object(picture(7, 40), syntax="JPEGLSLossless", bits=16)
-    monkeypatch.setattr(dicom, "_PATIENCE", 3)
+    monkeypatch.setattr(pixels, "_PATIENCE", 3)
     for end in range(2000, len(content), 1500):
         assert _refusal(content[:end]).reason in REASONS
-    monkeypatch.setattr(dicom, "_JPEG_LS", "while True: pass")
-    monkeypatch.setattr(dicom, "_PATIENCE", 0.2)
+    monkeypatch.setattr(pixels, "_JPEG_LS", "while True: pass")
+    monkeypatch.setattr(pixels, "_PATIENCE", 0.2)
     assert "did not end in 0 s" in str(_refusal(content))
 
 

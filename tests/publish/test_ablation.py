@@ -67,9 +67,28 @@ def test_a_better_row_is_told_from_one_that_changes_nothing(work):
     same = rows["hair"]["difference"]
     assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
     assert found["images"] == 420
-    assert found["collections"] == ["without-camera-a", "without-camera-b"]
+    assert found["left_out"] == ["without-camera-a", "without-camera-b"]
     assert "jpeg" in found["unfinished"]
     assert "sharpness" not in found["unfinished"]
+
+
+def _within_by_hand(work, truth):
+    """Each collection's AUROC, weighted by its pairs, averaged over the seeds."""
+    from sklearn.metrics import roc_auc_score
+
+    from dermdistill.evaluate.predictions import read_model
+
+    found = []
+    for seed in (0, 1):
+        right = pairs = 0
+        for run in sorted((work / "views-base").glob(f"*/students/seed-{seed}")):
+            table = read_model(run).table
+            y = truth.loc[table["image_id"]]
+            here = y.sum() * (1 - y).sum()
+            right += here * roc_auc_score(y, table["logit_mel"] - table["logit_other"])
+            pairs += here
+        found.append(right / pairs)
+    return np.mean(found)
 
 
 def test_figures_are_means_over_collections_and_seeds(work):
@@ -85,7 +104,8 @@ def test_figures_are_means_over_collections_and_seeds(work):
         by_run.append(roc_auc_score(truth.loc[table["image_id"]], table["logit_mel"] - table["logit_other"]))
     row = judge(_recipe(), work, replicates=20)["rows"]["base"]
     assert row["auroc"]["value"] == pytest.approx(np.mean(by_run))
-    first = row["by_collection"]["without-camera-a"]["auroc"]["value"]
+    assert row["within"]["auroc"]["value"] == pytest.approx(_within_by_hand(work, truth), abs=1e-9)
+    first = row["by_part"]["without-camera-a"]["auroc"]["value"]
     assert first == pytest.approx(np.mean(by_run[:2]))
     assert row["sd"] == pytest.approx(np.std(np.reshape(by_run, (2, 2)).mean(0), ddof=1))
 
@@ -95,6 +115,10 @@ def test_the_table_is_written_as_markdown_and_json(work, tmp_path):
     assert "| sharpness | sharpness -1 to 1.5 in 70% of the views | 0." in page
     assert "| base | none | 0." in page
     assert "Not finished: " in page
+    assert "(views.svg)" in page
+    drawing = (tmp_path / "out" / "views.svg").read_text()
+    assert all(text in drawing for text in ("sharpness", "hair", "within collections", "minus base"))
+    assert ">base<" not in drawing
     assert read_json(tmp_path / "out" / "views.json")["rows"]["sharpness"]["views"]["sharpness"]["share"] == 0.7
 
 

@@ -238,3 +238,38 @@ def test_on_a_signal_every_accepted_request_is_answered(process, photo):
     assert len(errors) == 4
     assert events[-1]["message"].startswith("Finished server process")
     assert [path.name for path in home.rglob("*")] == [], "the service left files"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_killed_under_load_no_request_is_lost_without_an_error(process, photo):
+    """Each request has a whole answer or an error of its connection, and soon: none waits, none has half an answer."""
+    running, port, _, _ = process
+    image, ended, lock = photo(0, (600, 450)), [], threading.Lock()
+    asked = [0]
+
+    def ask():
+        while True:
+            with lock:
+                asked[0] += 1
+            try:
+                status, answer = _post(port, image, timeout=20)
+                outcome = status if answer["results"][0]["status"] == "ok" else "half"
+            except (ConnectionError, http.client.HTTPException) as error:
+                outcome = error
+            with lock:
+                ended.append(outcome)
+            if outcome != 200:
+                return
+
+    clients = [threading.Thread(target=ask) for _ in range(6)]
+    for client in clients:
+        client.start()
+    _wait(lambda: len(ended) >= 20)
+    running.kill()
+    for client in clients:
+        client.join(30)
+        assert not client.is_alive()
+    assert len(ended) == asked[0]
+    errors = [one for one in ended if one != 200]
+    assert len(errors) == 6
+    assert all(isinstance(error, ConnectionError | http.client.HTTPException) for error in errors), errors

@@ -18,6 +18,8 @@ import dermdistill
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.explain import colours, explain
+from dermdistill.predict.vectors import draw
 from dermdistill.serve.site import content_security_policy
 
 TOLERANCE = 1e-3
@@ -108,6 +110,30 @@ def test_answers_are_those_of_python(ready, images):
 def test_answers_on_real_images_are_those_of_python(ready, real_data):
     every = [path for name in ("ham10000", "isic2017") for path in (real_data / name / "images").glob("*.jpg")]
     assert_same(ready, random.Random(0).sample(sorted(every), 50))
+
+
+def test_maps_are_those_of_python(browser, site, tmp_path):
+    """On the bundle's test vectors: opacity is the size of an effect, the colour its sign."""
+    predictor = dermdistill.Predictor(threads=1)
+    vectors = [one for one in predictor.bundle.spec.vectors.images if min(one.image.width, one.image.height) >= 16][:3]
+    assert len(vectors) == 3
+    for vector in vectors:
+        Image.fromarray(draw(vector.image)).save(tmp_path / f"{vector.name}.png")
+    page = opened(browser, site)
+    answers(page, [tmp_path / f"{vector.name}.png" for vector in vectors])
+    for number, vector in enumerate(vectors, 1):
+        page.click(f"#pick-{number}")
+        page.click("#map-button")
+        page.wait_for_selector("canvas.map")
+        read = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+        found = np.array(page.eval_on_selector("canvas.map", read)).reshape(8, 8, 4)
+        pixels = resize_square(Image.fromarray(draw(vector.image)), predictor.bundle.spec.input.size)
+        expected = colours(explain(predictor, pixels).effects).astype(int)
+        assert np.abs(found[..., 3] - expected[..., 3]).max() <= 3, vector.name
+        strong = expected[..., 3] >= 15
+        assert strong.any()
+        assert ((found[..., 0] > found[..., 2]) == (expected[..., 0] > expected[..., 2]))[strong].all(), vector.name
+    page.context.close()
 
 
 def test_nothing_is_asked_for_after_the_page_has_loaded(ready, images):
@@ -303,7 +329,7 @@ def test_quality_is_measured_as_the_limits_were(browser, published, served, imag
 def with_vectors(folder: Path) -> dict:
     """Make a published page's bundle one of format 2, with test vectors that Python answers; its header."""
     from dermdistill.predict.header import Pattern
-    from dermdistill.predict.vectors import draw, encode_samples, sha256_pixels
+    from dermdistill.predict.vectors import encode_samples, sha256_pixels
 
     path = folder / "bundle" / "bundle.json"
     header = json.loads(path.read_text())

@@ -14,6 +14,7 @@ import typer
 from dermdistill.errors import InputError
 
 app = typer.Typer()
+DICOM = "DICOM"
 
 
 class Format(StrEnum):
@@ -38,6 +39,11 @@ class Precision(StrEnum):
 class WhenDamaged(StrEnum):
     refuse = "refuse"
     judge = "judge"
+
+
+class DicomKind(StrEnum):
+    report = "report"
+    capture = "capture"
 
 
 @app.command()
@@ -138,7 +144,9 @@ def verify(
 
 @app.command()
 def predict(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
     ] = None,
@@ -162,77 +170,133 @@ def predict(
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
-    dicom_uid: Annotated[bool, typer.Option("--dicom-uid", help="Add each DICOM object's SOP Instance UID.")] = False,
+    dicom_uid: Annotated[
+        bool, typer.Option("--dicom-uid", help="Add each DICOM object's SOP Instance UID.", rich_help_panel=DICOM)
+    ] = False,
     dicom_sr: Annotated[
-        Path | None, typer.Option(help="A folder for a DICOM Structured Report on each DICOM image; names the patient.")
+        Path | None,
+        typer.Option(
+            help="A folder for a Structured Report on each DICOM image; names the patient.", rich_help_panel=DICOM
+        ),
+    ] = None,
+    dicom_sc: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for a Secondary Capture of each DICOM image under its map; names the patient.",
+            rich_help_panel=DICOM,
+        ),
+    ] = None,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An archive whose photographs are judged instead.", rich_help_panel=DICOM),
+    ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEYWORD=VALUE",
+            help="What the archive is asked for, such as StudyDate=20260101-; may be repeated.",
+            rich_help_panel=DICOM,
+        ),
+    ] = None,
+    store: Annotated[
+        list[DicomKind] | None,
+        typer.Option(help="Send these objects to the archive; may be repeated.", rich_help_panel=DICOM),
     ] = None,
 ) -> None:
     """Melanoma probabilities of dermoscopic images.
 
-    Exit code 0: all well; 1: some images have no probability, or the model is broken; 2: usage, or the output cannot be
-    written.
+    Exit code 0: all well; 1: some images have no probability or no DICOM object that was asked for, or the model is
+    broken; 2: usage, or the output cannot be written.
     """
-    from dermdistill.predict.inputs import expand
+    from dermdistill.cli.dicom import Dicom
+    from dermdistill.images.dicom.files import sop_instance_uid
     from dermdistill.predict.predictor import Predictor
 
+    paths = paths or []
+    dicom = Dicom(dicom_sr, dicom_sc, dicomweb, query or [], [kind.value for kind in store or []])
+    dicom.check(paths)
     _require_streams(paths, out)
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
-    inputs = expand(paths, sys.stdin if "-" in paths else ())
+    inputs = _expand(paths) if paths else None
     predictor = Predictor(
         model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value,
         precision=precision.value,
     )  # fmt: skip
     typer.echo(predictor.bundle.spec.intended_use, err=True)
+    results: Iterator[Any]
+    if inputs is None:
+        results, uid_of = dicom.fetched(predictor)
+    else:
+        results = dicom.reported(_shown(predictor.predict(inputs.files, batch_size), len(inputs.files)), predictor)
+        uid_of = sop_instance_uid
+    counts = _write_all(predictor, results, format.value, out, uid_of if dicom_uid else None)
+    dicom.tell()
+    _tell(counts)
+
+
+def _expand(paths: list[str]) -> Any:
+    """The files that arguments stand for; says what was passed over."""
+    from dermdistill.predict.inputs import expand
+
+    inputs = expand(paths, sys.stdin if "-" in paths else ())
     if inputs.passed_over:
         typer.echo(f"passed over: {inputs.summary()}", err=True)
-    results = _shown(predictor.predict(inputs.files, batch_size), len(inputs.files))
-    if dicom_sr is not None:
-        results = _reported(results, predictor, dicom_sr)
-    counts = _write_all(predictor, results, format.value, out, dicom_uid)
-    if counts.damaged:
-        typer.echo(f"{counts.damaged} of {len(inputs.files)} images are damaged and were judged nonetheless", err=True)
-    if counts.failed:
-        message = "images could not be read or judged; their rows say why"
-        typer.echo(f"{counts.failed} of {len(inputs.files)} {message}", err=True)
-        raise typer.Exit(1)
+    return inputs
 
 
 @dataclass
 class _Counts:
+    images: int = 0
     failed: int = 0
     """Images without a probability."""
     damaged: int = 0
     """Damaged images with one."""
+    unreported: int = 0
+    """Images with one, and without a DICOM object that was asked for."""
+
+    def add(self, result: Any) -> None:
+        from dermdistill.predict.predictor import UNREPORTED
+
+        self.images += 1
+        if result.probabilities is None:
+            self.failed += 1
+        elif result.status == UNREPORTED:
+            self.unreported += 1
+        elif result.status != "ok":
+            self.damaged += 1
 
 
-def _reported(results: Iterator[Any], predictor: Any, folder: Path) -> Iterator[Any]:
-    """The results, of which those on DICOM objects have a report when they come."""
-    from dermdistill.predict.dicom_report import ReportWriter
+def _tell(counts: _Counts) -> None:
+    """Say what went wrong; raises typer.Exit if images have no probability or no object."""
+    if not counts.images:
+        typer.echo("the archive has no such photographs; --query SOPClassUID=… asks for other kinds", err=True)
+    if counts.damaged:
+        typer.echo(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless", err=True)
+    if counts.unreported:
+        message = "images have no DICOM object; their rows say why"
+        typer.echo(f"{counts.unreported} of {counts.images} {message}", err=True)
+    if counts.failed:
+        message = "images could not be read or judged; their rows say why"
+        typer.echo(f"{counts.failed} of {counts.images} {message}", err=True)
+    if counts.failed or counts.unreported:
+        raise typer.Exit(1)
 
-    writer, written = ReportWriter(folder, predictor.bundle.spec, predictor.threshold), 0
-    for result in results:
-        written += writer.write(result) is not None
-        yield result
-    typer.echo(f"{written} DICOM reports in {folder}; they name the patient as their images do", err=True)
 
-
-def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, dicom_uid: bool) -> _Counts:
-    from dermdistill.images.dicom import sop_instance_uid
+def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, uid_of: Any) -> _Counts:
     from dermdistill.predict.output import write
 
     counts = _Counts()
 
     def counted() -> Iterator[Any]:
         for result in results:
-            counts.failed += result.probabilities is None
-            counts.damaged += result.probabilities is not None and result.status != "ok"
+            counts.add(result)
             yield result
 
     spec = predictor.bundle.spec
     about = {"model": spec.name, "model_version": spec.version, "threshold": predictor.threshold}
     with _output(out) as stream:
-        write(counted(), predictor.classes, stream, kind, about, sop_instance_uid if dicom_uid else None)
+        write(counted(), predictor.classes, stream, kind, about, uid_of)
     return counts
 
 

@@ -11,6 +11,8 @@ from dermdistill.errors import InputError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+MAX_COLUMNS = 1000
+"""Tables of more are refused: they are no lists of images, and each column takes its time."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DECIMAL_COMMA = re.compile(r"^\s*(-?\d+),(\d+)\s*$")
 
@@ -79,6 +81,7 @@ def _text(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
         how = f"read as {encoding.removesuffix('-sig')}, separated by {_SEPARATORS.get(separator, repr(separator))}"
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not a readable table ({how}): {reason}; save it as UTF-8 with commas") from None
+    _check_columns(table, path)
     if separator != ",":
         table = table.apply(lambda column: column.astype("string").str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True))
     return table
@@ -110,6 +113,13 @@ def _excel(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
     import openpyxl  # noqa: F401 so that a missing package is named
 
     try:
-        return pd.read_excel(path, dtype="string", header=0 if header else None, nrows=nrows, engine="openpyxl")
+        table = pd.read_excel(path, dtype="string", header=0 if header else None, nrows=nrows, engine="openpyxl")
     except Exception as error:  # openpyxl raises nearly anything on damaged files
         raise InputError(f"{path} is not a readable Excel workbook: {' '.join(str(error).split())}") from None
+    _check_columns(table, path)
+    return table
+
+
+def _check_columns(table: pd.DataFrame, path: Path) -> None:
+    if len(table.columns) > MAX_COLUMNS:
+        raise InputError(f"{path} has {len(table.columns):,} columns, at most {MAX_COLUMNS:,} are read")

@@ -45,6 +45,8 @@ def student_identity(
         teachers: the SHA-256 of the weights of those whose soft labels it learns, in order; of a teacher that is yet
             to be trained `UNKNOWN`.
     """
+    if spec.labels != "bank":  # only a bank averages its labels over symmetries
+        soften = soften.model_copy(update={"turns": 1})
     recipe = {**spec.model_dump(mode="json"), "views": soften.model_dump(mode="json")}
     return _identity("student", spec, recipe, origin, seed, () if spec.labels == "none" else teachers)
 

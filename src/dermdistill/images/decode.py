@@ -15,9 +15,11 @@ from typing import BinaryIO, Literal
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dermdistill.errors import InputError
-from dermdistill.images import dicom
 from dermdistill.images.convert import to_rgb
 from dermdistill.images.damage import find_damage
+from dermdistill.images.dicom.files import split_frame
+from dermdistill.images.dicom.header import Refused, quiet
+from dermdistill.images.dicom.pixels import check_content, decode_frame, read_frame
 from dermdistill.images.formats import (
     AVIF,
     DICOM,
@@ -161,16 +163,16 @@ def _refuse_damage(name: str, damage: str | None, wanted: _Wanted) -> None:
 def _decode_dicom(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.ExitStack) -> Image.Image:
     """As `_decode`. Messages name the kind of an error only: its text could quote what a broken file says."""
     try:
-        with dicom.quiet():
-            frame = dicom.read_frame(stream, wanted.frame)
+        with quiet():
+            frame = read_frame(stream, wanted.frame)
             _check_size(name, (frame.width, frame.height), wanted.max_pixels)
             memory.enter_context(_MEMORY.of(frame.bytes_needed))
-            jpeg = dicom.check_content(stream, frame)
+            jpeg = check_content(stream, frame)
             damage = find_damage(jpeg) if jpeg else None
-            rgb = dicom.decode_frame(stream, frame)
+            rgb = decode_frame(stream, frame)
     except ImageError:
         raise
-    except dicom.Refused as error:
+    except Refused as error:
         raise ImageError(error.reason, name, str(error)) from None
     except Exception as error:  # pydicom and its decoders raise nearly anything on damaged input
         said = str(error).lower()
@@ -203,7 +205,7 @@ def _open(source: Source) -> tuple[str, BinaryIO, int | None]:
         return name, io.BytesIO(content), None
     name = str(Path(source))
     try:
-        path, frame = dicom.split_frame(Path(source))
+        path, frame = split_frame(Path(source))
         if path.is_dir():
             raise ImageError("is_folder", name, "is a folder, expected an image file")
         size = path.stat().st_size

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dermdistill.images.dicom import DICOMDIR, is_dicom, may_be_dicom
+from dermdistill.images.dicom.files import DICOMDIR, is_dicom, may_be_dicom
 from dermdistill.images.formats import DICOM, format_of_suffix, is_installed
 
 LITTER = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dermdistill.errors import InputError, MissingExtraError
-from dermdistill.images.dicom import DICOMDIR, Refused, expand_frames, is_dicom, list_dicomdir
+from dermdistill.images.dicom.files import DICOMDIR, expand_frames, is_dicom, list_dicomdir
+from dermdistill.images.dicom.header import Refused
 from dermdistill.images.formats import DICOM, is_installed
 from dermdistill.images.walk import Walked, walk_images
 

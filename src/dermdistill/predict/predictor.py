@@ -19,6 +19,8 @@ from dermdistill.predict.variants import Precision, find_graph
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
+UNREPORTED = "unreported"
+"""The status of an image that has a probability, and no DICOM object although one was asked for."""
 WhenDamaged = Literal["refuse", "judge"]
 SCALED_SIDES = 2
 """The least side of a JPEG that is decoded at a fraction, in sides of the model's input."""
@@ -36,7 +38,8 @@ class Result:
 
     file: str
     status: str
-    """'ok'; 'damaged', with probabilities only if they were asked for; 'failed' if the model gave no probabilities; or
+    """'ok'; 'damaged', with probabilities only if they were asked for; 'failed' if the model gave no probabilities;
+    'unreported' if it has probabilities, and no DICOM object although one was asked for; or
     another reason why the image cannot be used (see `dermdistill.images.decode.ImageError`)."""
     probabilities: tuple[float, ...] | None
     """In the order of the bundle's classes, each 0 to 1, summing to 1."""
@@ -224,7 +227,7 @@ class Predictor:
                 yield Result(image.name, image.status, None, None, "", image.message)
                 continue
             row = next(found)
-            if not _are_probabilities(row):
+            if not are_probabilities(row):
                 came = ", ".join(f"{value:g}" for value in row)
                 message = f"{image.name}: the model gave no probabilities ({came}); its bundle is broken"
                 yield Result(image.name, FAILED, None, None, "", message)
@@ -240,7 +243,8 @@ def _is_source(given: object) -> TypeGuard[Source]:
     return isinstance(given, str | Path | bytes) or hasattr(given, "read")
 
 
-def _are_probabilities(row: np.ndarray) -> bool:
+def are_probabilities(row: np.ndarray) -> bool:
+    """Whether values are finite, not negative, and sum to 1."""
     return bool(np.isfinite(row).all() and (row >= -_TOLERANCE).all() and abs(float(row.sum()) - 1) <= _TOLERANCE)
 
 

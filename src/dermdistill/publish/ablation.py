@@ -2,12 +2,12 @@
 
     python -m dermdistill.publish.ablation recipes/views.toml WORK --train --data DIR    trains the rows
     python scripts/gpu_release.py recipes/views.toml --ablation …                        the same on a GPU elsewhere
-    python -m dermdistill.publish.ablation recipes/views.toml WORK    writes WORK/views.md and WORK/views.json
+    python -m dermdistill.publish.ablation recipes/views.toml WORK    writes WORK/views.md, .json and .svg
 
 WORK holds a work folder for each row, named as its recipe: NAME-base, NAME-sharpness, … A row trains the recipe's
 students, which differ in their seeds alone, with the base's views and one change. Figures are melanoma AUROCs on the
-collections that each training left out, averaged over collections and seeds, and paired differences to the base; their
-intervals are of a bootstrap of lesions and of seeds.
+sources or collections that each training left out, averaged over them and over the seeds, and within collections, where
+the camera is no clue; and paired differences to the base. Intervals are of a bootstrap of lesions and of seeds.
 """
 
 import argparse
@@ -25,11 +25,13 @@ import pandas as pd
 from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash, read_manifest
 from dermdistill.errors import DermdistillError, InputError
+from dermdistill.evaluate.analyses.sources import draw_within
 from dermdistill.evaluate.intervals import Difference, Figure, clusters, difference, figure, in_blocks, resamples
 from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.evaluate.predictions import read_model
 from dermdistill.files import write_json, write_text
 from dermdistill.images.view_spec import ViewSpec
+from dermdistill.publish.ablation_plot import forest
 from dermdistill.recipe.parts import FINAL, part_names
 from dermdistill.recipe.run import of_kind, run_recipe
 from dermdistill.recipe.spec import Recipe, load_recipe
@@ -49,6 +51,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "vignette": {"vignette": {"share": 0.5, "range": (0.05, 0.5)}},
     "hair": {"hair": {"share": 0.3, "range": (2, 25)}},
     "ruler": {"ruler": {"share": 0.2, "range": (0.3, 0.9)}},
+    "no-colour": {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0, "white_balance": 0},
     "narrow-colour": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.01, "white_balance": 0.04},
     "wide-colour": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.4, "hue": 0.04, "white_balance": 0.16},
     "narrow-zoom": {"zoom": (0.9, 1.1), "aspect": 1.05},
@@ -87,7 +90,7 @@ def recipes(recipe: Recipe, rows: Sequence[str] | None = None) -> list[Recipe]:
 
 @dataclass(frozen=True)
 class Judged:
-    """The images of all left-out collections, and how they are drawn."""
+    """The images of all that was left out, and how they are drawn."""
 
     parts: tuple[str, ...]
     students: tuple[str, ...]
@@ -109,8 +112,9 @@ def judge(recipe: Recipe, work: Path, replicates: int = 1000, seed: int = 0) -> 
         seed: of the bootstrap.
 
     Returns:
-        `manifest_sha256`, `images`, `melanomas`, `collections`, `students`, `unfinished` rows, and `rows` with `views`,
-        `auroc`, `sd` over the seeds, `difference` to the base, and both for each collection.
+        `manifest_sha256`, `images`, `melanomas`, `left_out`, `students`, `unfinished` rows, and `rows` with `views`,
+        `auroc`, `sd` over the seeds, `difference` to the base, both for each left-out part, and both `within`
+        collections.
 
     Raises:
         InputError: the base is not finished.
@@ -133,7 +137,7 @@ def judge(recipe: Recipe, work: Path, replicates: int = 1000, seed: int = 0) -> 
         "manifest_sha256": manifest_hash(manifest),
         "images": len(judged.table),
         "melanomas": int(judged.table["melanoma"].sum()),
-        "collections": list(judged.parts),
+        "left_out": list(judged.parts),
         "students": list(judged.students),
         "base": recipe.soften.spec.model_dump(mode="json"),
         "unfinished": [name for name in ROWS if name not in finished],
@@ -158,31 +162,51 @@ def _judged(
     return Judged(parts, students, table, weights, seeds)
 
 
-def _values(judged: Judged, runs: dict[tuple[str, str], Run]) -> np.ndarray:
-    """The AUROC of each collection and student in each replicate, [parts, students, R]."""
-    found = np.empty((len(judged.parts), len(judged.students), len(judged.weights)))
-    for row, part in enumerate(judged.parts):
-        of = (judged.table["part"] == part).to_numpy()
-        images, truth = judged.table.loc[of, "image_id"], judged.table.loc[of, "melanoma"].to_numpy(float)
-        for column, student in enumerate(judged.students):
+@dataclass(frozen=True)
+class Values:
+    """A row's melanoma AUROCs in each replicate."""
+
+    parts: np.ndarray
+    """Of each left-out part and student, [parts, students, R]."""
+    within: np.ndarray | None
+    """Within collections, of each student, [students, R]; None if there is but one collection."""
+
+
+def _values(judged: Judged, runs: dict[tuple[str, str], Run]) -> Values:
+    images, truth = judged.table["image_id"], judged.table["melanoma"].to_numpy(float)
+    of = {part: (judged.table["part"] == part).to_numpy() for part in judged.parts}
+    scored = {}
+    for student in judged.students:
+        p = np.empty(len(judged.table))
+        for part, rows in of.items():
             model = read_model(runs[part, student].folder)
-            logits = model.logits(images)
-            score = logits[:, model.classes.index(MELANOMA)] - np.logaddexp.reduce(logits, axis=1)
-            scored = Scored(np.exp(score), truth, None, None)
-            found[row, column] = in_blocks(partial(auroc, scored), judged.weights[:, of])
-    return found
+            logits = model.logits(images[rows])
+            p[rows] = np.exp(logits[:, model.classes.index(MELANOMA)] - np.logaddexp.reduce(logits, axis=1))
+        scored[student] = Scored(p, truth, None, None)
+    parts = np.empty((len(of), len(scored), len(judged.weights)))
+    for row, rows in enumerate(of.values()):
+        for column, one in enumerate(scored.values()):
+            here = Scored(one.p[rows], one.y[rows], None, None)
+            parts[row, column] = in_blocks(partial(auroc, here), judged.weights[:, rows])
+    within = draw_within(judged.table, scored, judged.weights)
+    return Values(parts, np.stack(list(within.values())) if within else None)
 
 
-def _row(judged: Judged, values: np.ndarray, base: np.ndarray, views: dict[str, Any]) -> dict[str, Any]:
-    ours, theirs = (_over_seeds(judged, part) for part in (values, base))
-    collections = {part: _compared(ours[row], theirs[row], values is base) for row, part in enumerate(judged.parts)}
-    once = values[:, :, 0].mean(0)
-    return {
+def _row(judged: Judged, values: Values, base: Values, views: dict[str, Any]) -> dict[str, Any]:
+    ours, theirs = (_over_seeds(judged, one.parts) for one in (values, base))
+    is_base = values is base
+    once = values.parts[:, :, 0].mean(0)
+    found = {
         "views": views,
-        **_compared(ours.mean(0), theirs.mean(0), values is base),
+        **_compared(ours.mean(0), theirs.mean(0), is_base),
         "sd": float(once.std(ddof=1)) if len(once) > 1 else None,
-        "by_collection": collections,
-    }  # fmt: skip
+        "by_part": {part: _compared(ours[row], theirs[row], is_base) for row, part in enumerate(judged.parts)},
+        "within": None,
+    }
+    if values.within is not None and base.within is not None:
+        inside = [_over_seeds(judged, one[None])[0] for one in (values.within, base.within)]
+        found["within"] = _compared(inside[0], inside[1], is_base)
+    return found
 
 
 def _over_seeds(judged: Judged, values: np.ndarray) -> np.ndarray:
@@ -192,7 +216,7 @@ def _over_seeds(judged: Judged, values: np.ndarray) -> np.ndarray:
 
 
 def _compared(values: np.ndarray, base: np.ndarray, is_base: bool) -> dict[str, Any]:
-    found: Figure = figure(values, "a collection lacks melanomas or others")
+    found: Figure = figure(values, "what was left out lacks melanomas or others")
     gap: Difference | None = None if is_base else difference(values, base)
     return {"auroc": asdict(found), "difference": None if gap is None else asdict(gap)}
 
@@ -204,20 +228,25 @@ def page(found: dict[str, Any], name: str) -> str:
         found: what `judge` gave.
         name: of the base recipe.
     """
-    head = ["row", "change of the views", "AUROC", "minus base", *found["collections"]]
+    several = len(found["left_out"]) > 1
+    head = ["row", "change of the views", "AUROC", "minus base", "AUROC within collections", "minus base"]
+    head += found["left_out"] if several else []
     lines = [
         f"# What each view parameter gives on other cameras: {name}", "", f"**{DISCLAIMER}**", "",
-        f"Melanoma AUROC on collections that were left out of training ({found['images']:,} images, "
-        f"{found['melanomas']:,} melanomas), the mean over {len(found['collections'])} collections and "
-        f"{len(found['students'])} seeds, with 95 % intervals of a bootstrap of lesions and seeds; the last columns "
-        f"are the paired differences in each collection. Manifest {found['manifest_sha256'][:12]}.", "",
+        f"Melanoma AUROC on what was left out of training ({', '.join(found['left_out'])}: {found['images']:,} images, "
+        f"{found['melanomas']:,} melanomas), the mean of {len(found['students'])} seeds, with 95 % intervals of a "
+        "bootstrap of lesions and seeds. Differences are paired. Within collections a melanoma is compared only with "
+        f"others of its clinic or camera. Manifest {found['manifest_sha256'][:12]}.", "",
         f"| {' | '.join(head)} |", f"|{'---|' * len(head)}",
     ]  # fmt: skip
     for row, entry in found["rows"].items():
         change = ", ".join(f"{key} {_range_text(value)}" for key, value in entry["views"].items()) or "none"
-        gaps = [_shown(part["difference"], True) for part in entry["by_collection"].values()]
-        cells = [row, change, _shown(entry["auroc"]), _shown(entry["difference"], True), *gaps]
+        within = entry["within"] or {"auroc": None, "difference": None}
+        cells = [row, change]
+        cells += [text for one in (entry, within) for text in (_shown(one["auroc"]), _shown(one["difference"], True))]
+        cells += [_shown(part["difference"], True) for part in entry["by_part"].values()] if several else []
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"![Differences to the base with their intervals]({name}.svg)"]
     if found["unfinished"]:
         lines += ["", f"Not finished: {', '.join(found['unfinished'])}."]
     return "\n".join([*lines, ""])
@@ -234,7 +263,7 @@ def _shown(entry: dict[str, Any] | None, signed: bool = False) -> str:
         return ""
     if entry["value"] is None:
         return str(entry["reason"])
-    form = "{:+.4f}" if signed else "{:.4f}"
+    form = "{:+.3f}" if signed else "{:.3f}"
     bounds = "" if entry["low"] is None else f" [{form.format(entry['low'])}, {form.format(entry['high'])}]"
     return form.format(entry["value"]) + bounds
 
@@ -269,8 +298,9 @@ def _share(made: Path, other: Path) -> None:
 
 
 def write_table(recipe: Recipe, work: Path, out: Path, replicates: int = 1000) -> Path:
-    """Write the figures of the finished rows as NAME.json and NAME.md into `out`; returns the latter."""
+    """Write the figures of the finished rows as NAME.json, NAME.svg and NAME.md into `out`; returns the last."""
     found = judge(recipe, work, replicates)
+    write_text(out / f"{recipe.name}.svg", forest(found["rows"]))
     write_json(out / f"{recipe.name}.json", found)
     write_text(out / f"{recipe.name}.md", page(found, recipe.name))
     return out / f"{recipe.name}.md"

@@ -1,6 +1,6 @@
 """Put the evidence of a study of Khan et al. 2022 into the repository, finished or not.
 
-    python -m dermdistill.publish.paper_results work/khan2022 --manifest work/release/manifest.parquet
+    python -m dermdistill.publish.paper_results work/khan2022 --manifest work/first-release/manifest.parquet
 
 Writes results/khan2022/ (recipe, report, log and a README on how they came about; no images, no weights) and what
 stands between the marks `<!-- results:khan2022 -->` in docs/explanation/the-paper-audited.md. Of the study it reads
