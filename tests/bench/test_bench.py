@@ -76,6 +76,10 @@ def test_it_is_told_and_drawn(found, tmp_path):
     assert text.splitlines()[0].startswith("| network | runtime | bytes | MMACs | AUROC | flips | 1 thread, batch 1 |")
     assert "lite0-cut-112@112 | onnxruntime fp32 | 753,597 |" in text
     assert "made by `dermdistill bench`" in text
+    busy, calm = (markdown(found.model_copy(update={"load": load})) for load in (7.0, 0.1))
+    assert "load before the run 7.0; others wanted the 1 cores too, so that these figures are DOUBTFUL" in busy
+    assert "DOUBTFUL" not in calm
+    assert "onnxruntime" in found.versions
     plot(found, tmp_path / "pareto.svg")
     drawn = (tmp_path / "pareto.svg").read_text()
     assert "lite0-cut-112 onnxruntime fp32" in drawn
@@ -152,7 +156,7 @@ def test_the_command_writes_all_three_files(monkeypatch, tmp_path):
     assert written.command == "dermdistill bench --quick"
     assert written.subjects[0].name == "lite0-cut-64"
     assert (tmp_path / "pareto.svg").exists()
-    assert "| lite0-cut-64@64 |" in (tmp_path / "table.md").read_text()
+    assert "| lite0-cut-64@64 |" in (tmp_path / "timings.md").read_text()
     assert any(line.startswith("lite0-cut-64: fastest here") for line in notes(written))
 
 

@@ -11,10 +11,12 @@ from dermdistill.bench.document import Advice, Bench, Start, Subject, Timing
 from dermdistill.bench.measure import Effort, alternate, matmul_gmacs, pinned, spread, start
 from dermdistill.bench.subjects import RIVALS, Loadable, of_bundle, rivals, runs
 from dermdistill.errors import IntegrityError
+from dermdistill.export.formats.form import installed
 from dermdistill.predict.pipeline import usable_cores
 from dermdistill.run import hardware, versions
 
 BATCHES = (1, 32)
+_RUNTIMES = ("onnxruntime", "openvino", "executorch", "ai-edge-litert")
 
 
 @dataclass
@@ -58,7 +60,7 @@ def bench(plan: Plan, effort: Effort, command: str, tell: Callable[[str], None] 
     starts = {one.key: start(one.graph, one.runtime, one.size, effort.starts) for one in loadables}
     subjects = tuple(_subject(one, timings[one.key], starts[one.key], peak) for one in loadables)
     return Bench(
-        command=command, hardware=hardware(), versions=versions(), load=load, pinned=held,
+        command=command, hardware=hardware(), versions={**versions(), **installed(_RUNTIMES)}, load=load, pinned=held,
         reference=subjects[0].label, matmul_gmacs=peak, subjects=subjects, advice=tuple(_advice(subjects)),
         skipped=skipped,
     )  # fmt: skip

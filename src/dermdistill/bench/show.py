@@ -78,7 +78,9 @@ def notes(found: Bench) -> list[str]:
         f"of peak: multiply-accumulates a second, in those of a product of large matrices ({found.matmul_gmacs:.0f} G)",
     ]
     if found.load is not None:
-        lines.append(f"load before the run {found.load:.1f}" + ("" if found.pinned else "; threads were not pinned"))
+        most = max(threads for threads, _ in settings(found))
+        busy = f"; others wanted the {most} cores too, so that these figures are DOUBTFUL" if found.load > most else ""
+        lines.append(f"load before the run {found.load:.1f}{busy}{'' if found.pinned else '; threads were not pinned'}")
     for one in found.advice:
         line = f"{one.bundle}: fastest here `predict {one.fastest}`, {one.gain:.2f} times ONNX Runtime's fp32"
         same = f"; with the answers of fp32 `predict {one.same_answers}`" if one.same_answers != one.fastest else ""

@@ -20,7 +20,7 @@ def bench(
     ] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for machines.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="A folder for bench.json, table.md and pareto.svg, which are replaced.")
+        Path | None, typer.Option(help="A folder for bench.json, timings.md and pareto.svg, which are replaced.")
     ] = None,
 ) -> None:
     """Time bundles in all their forms against networks of the literature, in turns, on pinned threads.
@@ -47,7 +47,7 @@ def bench(
     content = found.model_dump_json(indent=1) + "\n"
     if out is not None:
         write_text(out / "bench.json", content)
-        write_text(out / "table.md", markdown(found))
+        write_text(out / "timings.md", markdown(found))
         if any(one.auroc is not None for one in found.subjects):
             plot(found, out / "pareto.svg")
     if as_json:
