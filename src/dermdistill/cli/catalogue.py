@@ -11,6 +11,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "models": ("dermdistill models", "dermdistill models --json"),
         "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
+        "bench": ("dermdistill bench --quick", "dermdistill bench lite0-cut-64 --out speed/"),
         "page": ("dermdistill page --to public/", "dermdistill page --to public/ --model lite0-cut-64"),
         "serve": (
             "dermdistill serve --open",
