@@ -18,6 +18,7 @@ from dermdistill.version import __version__
 
 EXTRA_OF = {
     "anyio": "serve",
+    "dicomweb_client": "dicom",
     "fastapi": "serve",
     "h5py": "fetch",
     "highdicom": "dicom",
@@ -39,6 +40,7 @@ EXTRA_OF = {
     "pydicom": "dicom",
     "python_multipart": "serve",
     "requests": "fetch",
+    "retrying": "dicom",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "data",
