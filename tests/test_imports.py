@@ -22,6 +22,7 @@ ROOMS = (
     ("serve",),
     ("khan2022",),
     ("publish",),
+    ("bench",),
     ("__init__", "api", "doctor"),
     ("cli",),
     ("__main__",),

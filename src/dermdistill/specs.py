@@ -21,6 +21,8 @@ Name = Field(pattern=NAME)
 """A name that is a folder's too."""
 MAX_TEXT = 2**20
 """Bytes of a recipe."""
+MAX_PARTS = 32
+"""Of a dotted key in a recipe; the time for reading one grows with their square."""
 
 
 class Strict(BaseModel):
@@ -151,6 +153,8 @@ def load_toml(path: str | Path, spec: type[Spec]) -> Spec:
     """
     path = Path(path)
     text = _read_text(path)
+    if _DEEP.search(text):
+        raise InputError(f"{path} is no recipe: it has a key of more than {MAX_PARTS} parts")
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, a number of thousands of digits, or nested too deep
@@ -176,6 +180,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
+_DEEP = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')\s*\.\s*){{{MAX_PARTS}}}")
 _TABLE = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
 

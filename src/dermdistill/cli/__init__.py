@@ -21,16 +21,24 @@ from dermdistill.errors import EXIT_CODES, DermdistillError, FaultError, InputEr
 from dermdistill.version import __version__
 
 EXTRA_OF = {
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
     "anyio": "serve",
+    "coremltools": "coreml",
+    "executorch": "executorch",
+    "dicomweb_client": "dicom",
     "fastapi": "serve",
     "h5py": "fetch",
     "highdicom": "dicom",
     "imagehash": "data",
+    "huggingface_hub": "train",
     "isic_cli": "fetch",
     "jinja2": "eval",
     "lightning_fabric": "train",
+    "litert_torch": "litert",
     "matplotlib": "eval",
     "medmnist": "fetch",
+    "nncf": "quantize",
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
@@ -43,6 +51,7 @@ EXTRA_OF = {
     "pydicom": "dicom",
     "python_multipart": "serve",
     "requests": "fetch",
+    "retrying": "dicom",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "data",
@@ -50,6 +59,7 @@ EXTRA_OF = {
     "tensorboard": "tensorboard",
     "timm": "train",
     "torch": "train",
+    "torchao": "executorch",
     "torchvision": "train",
     "urllib3": "fetch",
     "uvicorn": "serve",
@@ -102,21 +112,27 @@ def _root(
 def _register() -> None:
     from dermdistill.cli import (
         artifacts,
+        bench,
         completion,
         data,
         demo,
         deploy,
         doctor,
         evaluate,
+        foreign,
         models,
         page,
+        publish,
         recipes,
         reproduce,
         serve,
         train,
     )
 
-    for module in (demo, train, evaluate, deploy, models, page, serve, artifacts, doctor, completion):
+    modules = (
+        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+    )  # fmt: skip
+    for module in modules:
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")

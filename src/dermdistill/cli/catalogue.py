@@ -11,6 +11,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "models": ("dermdistill models", "dermdistill models --json"),
         "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
+        "bench": ("dermdistill bench --quick", "dermdistill bench lite0-cut-64 --out speed/"),
         "page": ("dermdistill page --to public/", "dermdistill page --to public/ --model lite0-cut-64"),
         "serve": (
             "dermdistill serve --open",
@@ -54,6 +55,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "soften": ("dermdistill soften my.toml --data ~/images",),
         "distill": ("dermdistill distill my.toml --data ~/images --name student",),
         "students": ("dermdistill students",),
+        "views": ("dermdistill views my.toml --to views/ --size 224",),
     },
     "Evaluate and publish": {
         "evaluate": (
@@ -61,6 +63,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
             "dermdistill evaluate answers.csv --label-column truth --probability-column p",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
+        "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),
         "reproduce": ("dermdistill reproduce khan2022 --list",),
         "reproduce khan2022": (
             "dermdistill reproduce khan2022",

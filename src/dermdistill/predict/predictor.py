@@ -15,6 +15,7 @@ from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.graphs import read_metadata
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
+from dermdistill.predict.variants import Precision, find_graph
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
@@ -75,11 +76,13 @@ class Predictor:
             use.
         fast: decode a JPEG file of more than four times the model's side at a fraction of its size, never below twice
             that side, which takes a fraction of the time and moves probabilities by some hundredths.
-        runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
+        runtime: what runs the network: 'onnxruntime', or 'openvino', 'executorch' or 'litert', which need the extras of
+            these names; the last two need a bundle with their form of the network.
+        precision: 'fp32', or 'fp16' or 'int8', which need a bundle with such a form (`dermdistill export --formats`).
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
     Raises:
-        InputError: no such bundle or threshold.
+        InputError: no such bundle or threshold, or the bundle has no such form.
         IntegrityError: the bundle or its graph is damaged, or they contradict each other.
         MissingExtraError: the runtime is not installed.
 
@@ -108,6 +111,7 @@ class Predictor:
         fast: bool = False,
         damaged: WhenDamaged = "refuse",
         runtime: RuntimeName = "onnxruntime",
+        precision: Precision = "fp32",
     ):
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
@@ -118,8 +122,10 @@ class Predictor:
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
         self._at_least = SCALED_SIDES * self.bundle.spec.input.size if fast else None
-        # ONNX Runtime works on the thread that asks, since its own would spin and wait; OpenVINO has only its own
-        self._runtime = load(self.bundle.graph, 1 if runtime == "onnxruntime" else self.threads, runtime)
+        self.graph = find_graph(self.bundle, runtime, precision)
+        # the others work on the thread that asks, since threads of their own would spin and wait; OpenVINO has only its
+        # own
+        self._runtime = load(self.graph, self.threads if runtime == "openvino" else 1, runtime)
         _check_agreement(self.bundle, self._runtime)
 
     @property
@@ -151,7 +157,7 @@ class Predictor:
         (found,) = self._runtime.run(["probabilities"], as_batch(images))
         if found.shape != (len(images), len(self.classes)):
             expected = (len(images), len(self.classes))
-            raise IntegrityError(f"{self.bundle.graph} gave probabilities of shape {found.shape}, expected {expected}")
+            raise IntegrityError(f"{self.graph} gave probabilities of shape {found.shape}, expected {expected}")
         return found
 
     def predict(self, files: Iterable[Source] | Source, batch_size: int = 16) -> Iterator[Result]:

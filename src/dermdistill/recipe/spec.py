@@ -55,11 +55,27 @@ class Recipe(Strict):
             raise ValueError("split.file needs data.manifest, the manifest that was split")
         if len({spec.classes for spec in self.teachers}) > 1:
             raise ValueError("the teachers of one ensemble must share their classes")
-        schedules = [spec.train for spec in self.teachers] + [spec.train for spec in self.students]
+        networks = [spec for spec in self.teachers if spec.logits is None]
+        schedules = [spec.train for spec in (*networks, *self.students)]
         precisions = {train.precision for train in schedules}
+        self._tables_fit()
         if len(precisions) > 1:
             raise ValueError(f"teachers and students of one recipe train in one precision, got {sorted(precisions)}")
         return self
+
+    def _tables_fit(self) -> None:
+        """Refuse what a teacher cannot do whose logits come as a table."""
+        tables = [spec.name for spec in self.teachers if spec.logits is not None]
+        if not tables:
+            return
+        online = [spec.name for spec in self.students if spec.labels == "online"]
+        if online:
+            raise ValueError(f"'{online[0]}' has labels = 'online', but {tables} are tables of logits: use 'bank'")
+        shipped = [name for name in self.export.teachers if name in tables]
+        if shipped:
+            raise ValueError(f"export.teachers names {shipped}, which are tables of logits and no networks")
+        if self.soften.turns > 1:
+            raise ValueError(f"soften.turns must be 1, got {self.soften.turns}: {tables} are tables of logits")
 
     @property
     def baseline(self) -> str:
