@@ -144,13 +144,15 @@ def check_eval(at: Environment) -> None:
 
 
 def check_train(at: Environment) -> None:
-    """Train a teacher, write its soft labels and train a student, each for an epoch."""
+    """Train a teacher, write its soft labels and train a student, each for an epoch; publish a model that ships."""
     at.lacks("onnx", "matplotlib")
     (at.folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
     at.run("dermdistill", "students")
     for stage in ("teach", "soften", "distill"):
         at.run("dermdistill", stage, "tiny.toml", "--accelerator", "cpu")
     expect((at.folder / "work" / "tiny" / "students" / "student" / "model.safetensors").exists(), "no student")
+    at.run("dermdistill", "publish", "--to", "repository")
+    expect((at.folder / "repository" / "config.json").exists(), "no model repository")
 
 
 def check_export(at: Environment) -> None:

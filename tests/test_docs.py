@@ -188,6 +188,7 @@ def test_python_examples_run(path: Path, trained: Any, tmp_path: Path, monkeypat
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DERMDISTILL_CACHE", str(tmp_path / "cache"))
     for name in ("photo.jpg", "a.jpg", "b.png"):
         Image.new("RGB", (600, 450), (222, 184, 160)).save(name)
     for place in ("bundle", "work/ham10000/bundles/lite0-cut-kd"):

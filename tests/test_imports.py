@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dermdistill"
 ROOMS = (
-    ("classes", "errors", "files", "licences", "privacy", "version", "specs", "run"),
+    ("classes", "errors", "files", "licences", "privacy", "talk", "version", "specs", "run"),
     ("images",),
     ("networks",),
     ("data",),
@@ -23,7 +23,7 @@ ROOMS = (
     ("khan2022",),
     ("publish",),
     ("bench",),
-    ("__init__", "api"),
+    ("__init__", "api", "doctor"),
     ("cli",),
     ("__main__",),
 )

@@ -2,8 +2,8 @@
 
 A research tool. It is not a medical device and must not be used to diagnose or treat anybody.
 
-The public names are `Predictor`, `load_recipe`, `run_recipe`, `build_student`, `Bank` and `evaluate`. Each is imported
-when it is first used, so that `import dermdistill` takes no time.
+The public names are those of `__all__`. Each is imported when it is first used, so that `import dermdistill` takes no
+time.
 
 >>> import io
 >>> from PIL import Image
@@ -24,22 +24,30 @@ from dermdistill.version import __version__
 opt_out()
 
 if TYPE_CHECKING:
-    from dermdistill.api import build_student, evaluate, run_recipe
+    from dermdistill.api import build_student, evaluate, label_views, load_module, render_views, run_recipe
     from dermdistill.distillation.bank import Bank
+    from dermdistill.distillation.estimator import StudentClassifier
     from dermdistill.predict.predictor import Predictor
     from dermdistill.recipe.spec import load_recipe
 
 _HOME = {
     "Bank": "dermdistill.distillation.bank",
     "Predictor": "dermdistill.predict.predictor",
+    "StudentClassifier": "dermdistill.distillation.estimator",
     "build_student": "dermdistill.api",
     "evaluate": "dermdistill.evaluate",
+    "label_views": "dermdistill.api",
+    "load_module": "dermdistill.api",
     "load_recipe": "dermdistill.recipe.spec",
+    "render_views": "dermdistill.api",
     "run_recipe": "dermdistill.api",
 }
 """The module of each public name. `evaluate` is the package itself, which can be called."""
 
-__all__ = ["Bank", "Predictor", "__version__", "build_student", "evaluate", "load_recipe", "run_recipe"]
+__all__ = [
+    "Bank", "Predictor", "StudentClassifier", "__version__", "build_student", "evaluate", "label_views", "load_module",
+    "load_recipe", "render_views", "run_recipe",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

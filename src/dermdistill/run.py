@@ -26,6 +26,8 @@ from dermdistill.files import sha256_file, write_json, write_text
 from dermdistill.specs import Header, load_header
 
 FORMAT = "dermdistill-run/1"
+TABLE = "table"
+"""The `model` of a teacher whose logits came as a table."""
 _PACKAGES = ("dermdistill", "numpy", "torch", "timm", "lightning-fabric", "safetensors", "pandas", "pillow")
 
 
@@ -83,29 +85,35 @@ class RunHeader(Header):
     """Of Python and of the packages that the result depends on."""
 
 
-class TrainedHeader(RunHeader):
-    """run.json of a finished teacher or student."""
+class FinishedHeader(RunHeader):
+    """run.json of a finished teacher or student, or of a teacher whose logits came as a table."""
 
     stage: Literal["teacher", "student"]
     status: Literal["complete"]
     name: str
     model: str
+    """The network; of logits that came as a table `table`."""
     classes: tuple[str, ...]
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     seed: int
     inputs: Inputs
     roles: dict[str, int]
     data_sources: tuple[str, ...] = ()
     data_licences: tuple[str, ...] | None = None
-    """Of the images; None in runs from before this was recorded."""
+    """Of the images that it learned from; None where that is not known."""
+    best_auroc: float | None
+    model_sha256: str
+
+
+class TrainedHeader(FinishedHeader):
+    """run.json of a finished teacher or student that is a network."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     parameters: int
     macs: int
     best_epoch: int
-    best_auroc: float | None
     training_seconds: float
-    model_sha256: str
 
 
 @dataclass(frozen=True)
@@ -148,8 +156,8 @@ class Run:
         """
         return load_header(self.header_path, RunHeader)
 
-    def trained(self) -> TrainedHeader:
-        """The header of a finished teacher or student.
+    def finished(self) -> FinishedHeader:
+        """The header of a finished teacher or student, a network or not.
 
         Raises:
             InputError: no run here, one that is not finished, or another kind of run.
@@ -159,7 +167,18 @@ class Run:
             raise InputError(f"{self.folder} is not a teacher or student, its stage is '{header.stage}'")
         if header.status != "complete":
             raise InputError(f"{self.folder} is not finished; train it to the end first")
-        return load_header(self.header_path, TrainedHeader)
+        return load_header(self.header_path, FinishedHeader if header.model == TABLE else TrainedHeader)
+
+    def trained(self) -> TrainedHeader:
+        """The header of a finished teacher or student that is a network.
+
+        Raises:
+            InputError: no run here, one that is not finished, or one that is no network.
+        """
+        header = self.finished()
+        if not isinstance(header, TrainedHeader):
+            raise InputError(f"{self.folder} is a table of logits and no network; it can teach, and nothing else")
+        return header
 
     def is_complete(self) -> bool:
         """Whether the run has ended well."""

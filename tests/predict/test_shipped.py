@@ -105,7 +105,7 @@ def test_a_model_can_be_named(two, tmp_path, monkeypatch):
 def test_a_wrong_name_is_told_with_a_close_one(two):
     with pytest.raises(InputError, match=r"no bundle at fre, .* did you mean 'free'\? These do: other, free\. "):
         Predictor("fre")
-    with pytest.raises(InputError, match="ships with the package; These do: other, free"):
+    with pytest.raises(InputError, match="ships with the package; these do: other, free"):
         find_bundle("work/of/mine")
 
 

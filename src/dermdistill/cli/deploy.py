@@ -11,7 +11,10 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.completion import model_names
+from dermdistill.cli.options import JsonOption, ModelOption, ThresholdOption, print_json
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 DICOM = "DICOM"
@@ -94,11 +97,11 @@ def export(
         source = out if from_bundle is None else find_bundle(from_bundle)
         convert(
             source, formats.split(","), out, images=images or manifest, count=count, force=force or run is not None,
-            tell=typer.echo,
+            tell=talk.say,
         )  # fmt: skip
         if for_this_machine:
             _keep_fastest(out)
-    typer.echo(f"verified bundle in {out}")
+    talk.say(f"verified bundle in {out}")
 
 
 def _keep_fastest(bundle: Path) -> None:
@@ -107,11 +110,11 @@ def _keep_fastest(bundle: Path) -> None:
     from dermdistill.export.convert import keep
     from dermdistill.predict.variants import form_for
 
-    found = fastest(bundle, FULL, lambda line: typer.echo(line, err=True))
+    found = fastest(bundle, FULL, talk.note)
     form = form_for(found.runtime, found.precision)
     keep(bundle, () if form is None else (form.name,))
     timing = found.timings[0]
-    typer.echo(
+    talk.say(
         f"fastest here: {timing.median_ms:.2f} ms an image ({timing.low_ms:.2f} to {timing.high_ms:.2f}), "
         f"`dermdistill predict --model {bundle} --runtime {found.runtime} --precision {found.precision}`"
     )
@@ -119,9 +122,16 @@ def _keep_fastest(bundle: Path) -> None:
 
 @app.command()
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Argument(
+            help="A bundle's folder, or a name that `dermdistill models` lists; by default the first of them.",
+            autocompletion=model_names,
+        ),
+    ] = None,
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
     precision: Annotated[Precision, typer.Option(help="Of a further form of the network.")] = Precision.fp32,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
 
@@ -129,17 +139,28 @@ def verify(
 
     Exit code 0: all fits; 2: something differs, and what.
     """
-    from dermdistill.predict.bundle import default_bundle, read_bundle
+    from dermdistill.predict.bundle import open_bundle
     from dermdistill.predict.vectors import verify as run_vectors
     from dermdistill.predict.vectors import verify_form
 
-    folder = bundle or default_bundle()
-    read = read_bundle(folder)
-    typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
+    read = open_bundle(bundle)
     whole = precision is Precision.fp32 and runtime in (Runtime.onnxruntime, Runtime.openvino)
-    for one in run_vectors(read, runtime.value) if whole else verify_form(read, runtime.value, precision.value):
+    checked = list(run_vectors(read, runtime.value) if whole else verify_form(read, runtime.value, precision.value))
+    if as_json:
+        vectors = [
+            {
+                "graph": one.graph, "vector": one.vector, "pixels_max_abs_difference": float(one.pixels),
+                "probability_max_abs_difference": float(one.probability),
+            }
+            for one in checked
+        ]  # fmt: skip
+        print_json({"model": read.spec.name, "folder": str(read.folder), "files": dict(read.spec.files),
+                    "runtime": runtime.value, "precision": precision.value, "vectors": vectors})  # fmt: skip
+        return
+    typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
+    for one in checked:
         typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
-    typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
+    talk.note(f"{read.folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}")
 
 
 @app.command()
@@ -147,12 +168,10 @@ def predict(
     paths: Annotated[
         list[str] | None, typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
-    ] = None,
+    model: ModelOption = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
+    threshold: ThresholdOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
@@ -223,7 +242,8 @@ def predict(
         model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value,
         precision=precision.value,
     )  # fmt: skip
-    typer.echo(predictor.bundle.spec.intended_use, err=True)
+    talk.note(predictor.bundle.spec.intended_use)
+    talk.detail(_about(predictor, runtime.value))
     results: Iterator[Any]
     if inputs is None:
         results, uid_of = dicom.fetched(predictor)
@@ -235,13 +255,22 @@ def predict(
     _tell(counts)
 
 
+def _about(predictor: Any, runtime: str) -> str:
+    """From what and with what images are judged."""
+    bundle = predictor.bundle
+    return (
+        f"{bundle.spec.name} {bundle.spec.version} in {bundle.folder}, threshold {predictor.threshold:.4g}, {runtime}, "
+        f"{predictor.threads} threads"
+    )
+
+
 def _expand(paths: list[str]) -> Any:
     """The files that arguments stand for; says what was passed over."""
     from dermdistill.predict.inputs import expand
 
     inputs = expand(paths, sys.stdin if "-" in paths else ())
     if inputs.passed_over:
-        typer.echo(f"passed over: {inputs.summary()}", err=True)
+        talk.note(f"passed over: {inputs.summary()}")
     return inputs
 
 
@@ -270,17 +299,15 @@ class _Counts:
 def _tell(counts: _Counts) -> None:
     """Say what went wrong; raises typer.Exit if images have no probability or no object."""
     if not counts.images:
-        typer.echo("the archive has no such photographs; --query SOPClassUID=… asks for other kinds", err=True)
+        talk.warn("the archive has no such photographs; --query SOPClassUID=… asks for other kinds")
     if counts.damaged:
-        typer.echo(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless", err=True)
+        talk.warn(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless")
     if counts.unreported:
-        message = "images have no DICOM object; their rows say why"
-        typer.echo(f"{counts.unreported} of {counts.images} {message}", err=True)
+        talk.warn(f"{counts.unreported} of {counts.images} images have no DICOM object; their rows say why")
     if counts.failed:
-        message = "images could not be read or judged; their rows say why"
-        typer.echo(f"{counts.failed} of {counts.images} {message}", err=True)
+        talk.warn(f"{counts.failed} of {counts.images} images could not be read or judged; their rows say why")
     if counts.failed or counts.unreported:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, uid_of: Any) -> _Counts:
@@ -333,10 +360,8 @@ def _output(out: Path | None) -> Iterator[TextIO]:
 
 def _shown(results: Iterator[Any], total: int) -> Iterator[Any]:
     """Results with a progress bar on standard error, for a person who waits for many."""
-    if total < 64 or not sys.stderr.isatty():
+    if total < 64 or sys.stderr is None or not sys.stderr.isatty():
         yield from results
         return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, "predict", total, console=Console(stderr=True), transient=True)
+    with talk.bars() as bars:
+        yield from bars.track(results, total, description="predict")

@@ -18,20 +18,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from dermdistill.distillation.bank_files import (
-    Stored,
-    checksum,
-    open_folder,
-    open_teacher,
-    read_stored,
-    to_half,
-    undone,
-    write_view,
-)
+from dermdistill.distillation.bank_files import Stored, checksum, read_stored, to_half, undone, write_teacher_views
 from dermdistill.distillation.bank_format import BankIdentity, BankTeacher, refuse_another
 from dermdistill.distillation.bank_v1 import is_first, read_first, refuse_writing
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_json
+from dermdistill.run import TABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,7 +195,7 @@ class Bank:
     @staticmethod
     def add_logits(
         folder: str | Path, identity: BankIdentity, name: str, table: "str | Path | pd.DataFrame", *,
-        image_ids: Mapping[str, str] | None = None,
+        image_ids: Mapping[str, str] | None = None, fold: Mapping[str, str] | None = None,
     ) -> "Bank":  # fmt: skip
         """Add the logits of a teacher that was run elsewhere, for the views that `identity` describes.
 
@@ -214,25 +206,23 @@ class Bank:
             table: Parquet or a data frame, a row for each image and view: `sha256` (or `image_id`), `view` from 0,
                 and `logit_<class>` for each class. Images that the bank does not have are passed over.
             image_ids: the SHA-256 of each `image_id`, for tables without `sha256`.
+            fold: classes that only the table has, and the class to whose probability each is added.
 
         Returns:
             The bank with this teacher chosen.
 
         Raises:
-            InputError: the table lacks columns, images or views, repeats one, or has values that are not finite; or
-                the folder holds another bank.
+            InputError: the table lacks columns, images or views, repeats one, has values that are not finite, or has
+                classes that the bank does not have and `fold` does not name; or the folder holds another bank.
         """
         from dermdistill.distillation.bank_table import read_table, views_of
 
         folder = Path(folder)
         refuse_writing(folder)
-        rows = read_table(table, identity.classes, image_ids)
+        rows = read_table(table, identity.classes, image_ids, fold)
         known = read_stored(folder).images if (folder / "bank.json").exists() else tuple(rows["sha256"])
         order = tuple(sorted(set(known)))
         views = [to_half(logits, name) for logits in views_of(rows, order, identity.classes)]
-        header, _ = open_folder(folder, identity, order)
         digest = sha256_json([name, [checksum(view) for view in views]])
-        teacher = open_teacher(folder, BankTeacher(name=name, model="table", model_sha256=digest))
-        for view in undone(read_stored(folder), teacher, len(views)):
-            teacher = write_view(folder, header.shard, teacher, view, views[view])
+        write_teacher_views(folder, identity, BankTeacher(name=name, model=TABLE, model_sha256=digest), order, views)
         return Bank.open(folder, teachers=[digest])

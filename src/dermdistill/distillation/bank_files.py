@@ -186,6 +186,27 @@ def write_view(folder: Path, shard: int, teacher: BankTeacher, view: int, logits
     return grown
 
 
+def write_teacher_views(
+    folder: Path, identity: BankIdentity, teacher: BankTeacher, images: Sequence[str], views: Sequence[np.ndarray]
+) -> None:
+    """Write the views of a teacher that are there already, and not yet in the bank.
+
+    Args:
+        folder: the bank, which is made if need be.
+        identity: what the bank is for.
+        teacher: whose they are.
+        images: SHA-256 of each of the N images, in ascending order.
+        views: float16 [N, C] each, from view 0 on.
+
+    Raises:
+        InputError: the folder holds another bank or other images.
+    """
+    header, _ = open_folder(folder, identity, images)
+    entry = open_teacher(folder, teacher)
+    for view in undone(read_stored(folder), entry, len(views)):
+        entry = write_view(folder, header.shard, entry, view, views[view])
+
+
 def undone(stored: Stored, teacher: BankTeacher, views: int) -> list[int]:
     """The first `views` views of a teacher that are not done, or are damaged."""
     return [view for view in range(views) if view >= teacher.views or not _is_whole(stored, teacher, view)]

@@ -72,6 +72,8 @@ def _identity(
 
 
 def _weights(spec: TeacherSpec | StudentSpec) -> str | None:
+    if isinstance(spec, TeacherSpec) and spec.logits is not None:
+        return sha256_file(spec.logits.file) if Path(spec.logits.file).is_file() else None
     if spec.weights != "file" or spec.weights_file is None or not Path(spec.weights_file).is_file():
         return None
     return sha256_file(spec.weights_file)

@@ -10,6 +10,18 @@ from dermdistill.specs import Name, Strict
 from dermdistill.training.spec import LossSpec, TrainSpec
 
 
+class LogitsSpec(Strict):
+    """The logits of a teacher that was run elsewhere."""
+
+    file: str
+    """A Parquet table with `image_id` or `sha256`, `view`, `views_id` if there are views beside the plain images, and
+    `logit_<class>` for each class."""
+    fold: dict[str, str] = Field(default_factory=dict)
+    """Classes that only the table has, and the class to whose probability each is added: `{ melanoma = "mel" }`."""
+    licences: tuple[str, ...] | None = None
+    """Of the images that the teacher learned from. Where it is not told, that of the students' weights is unknown."""
+
+
 class TeacherSpec(Strict):
     """One teacher of the ensemble."""
 
@@ -37,10 +49,23 @@ class TeacherSpec(Strict):
     """How it is trained."""
     views: ViewSpec = ViewSpec()
     """Its augmentation."""
+    logits: LogitsSpec | None = Field(None, exclude_if=lambda value: value is None)
+    """Logits that were computed elsewhere, in place of a network: of the other keys only `name` and `classes` count."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return CLASSES if self.classes == "seven" else BINARY_CLASSES
+
+    @model_validator(mode="after")
+    def _only_logits(self) -> Self:
+        if self.logits is None:
+            return self
+        counted = {"name", "classes", "logits"}
+        fields = type(self).model_fields
+        idle = [key for key in fields if key not in counted and getattr(self, key) != fields[key].default]
+        if idle:
+            raise ValueError(f"a teacher with logits is no network: leave out {', '.join(idle)}")
+        return self
 
 
 class SoftenSpec(Strict):

@@ -6,7 +6,6 @@ in the order of the answers; they hold nothing that the archive says of patients
 
 import contextlib
 import dataclasses
-import difflib
 import importlib.util
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dermdistill.errors import DermdistillError, InputError, MissingExtraError
+from dermdistill.errors import DermdistillError, InputError, MissingExtraError, did_you_mean
 from dermdistill.images.dicom.files import expand_frames, split_frame
 from dermdistill.images.dicom.header import PHOTOGRAPHS
 from dermdistill.predict.dicom_objects import DicomObjects
@@ -61,9 +60,7 @@ def parse_query(words: Sequence[str]) -> dict[str, str]:
         if not equals or not value:
             raise InputError("a condition needs a keyword and a value, such as StudyDate=20260101-20260131")
         if keyword not in keyword_dict:
-            close = difflib.get_close_matches(keyword, keyword_dict, 1)
-            meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"'{keyword[:64]}' is no keyword of DICOM{meant}")
+            raise InputError(f"'{keyword[:64]}' is no keyword of DICOM{did_you_mean(keyword, keyword_dict)}")
         found[keyword] = value
     return found
 

@@ -8,10 +8,10 @@ from typing import Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.graphs import read_metadata
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
@@ -117,9 +117,7 @@ class Predictor:
             raise InputError(f"threads must be at least 1, got {threads}")
         if damaged not in get_args(WhenDamaged):
             raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
-        if not isinstance(model, Bundle):
-            model = read_bundle(default_bundle() if model is None else find_bundle(model))
-        self.bundle = model
+        self.bundle = open_bundle(model)
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
@@ -269,7 +267,10 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise InputError(f"threshold must be one of {', '.join(known)} or a number from 0 to 1, got '{threshold}'")
+        raise InputError(
+            f"threshold must be one of {', '.join(known)} or a number from 0 to 1, got '{threshold}'"
+            + did_you_mean(threshold, known)
+        )
     return value
 
 

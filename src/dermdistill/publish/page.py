@@ -10,7 +10,7 @@ from dermdistill.files import read_json
 from dermdistill.publish.artifacts import INDEX, read_index
 from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.spec import Recipe, load_recipe
-from dermdistill.run import Run, TrainedHeader
+from dermdistill.run import FinishedHeader, Run, TrainedHeader
 
 NOTES = "notes.md"
 HELD_OUT = (
@@ -54,7 +54,7 @@ def run_names(recipe: Recipe) -> dict[str, str]:
 def page(folder: Path) -> str:
     """The page of results/<name>/ as Markdown."""
     recipe, report = load_recipe(folder / "recipe.toml"), read_json(folder / "report.json")
-    headers = {name: Run(folder / "runs" / name).trained() for name in run_names(recipe)}
+    headers = {name: Run(folder / "runs" / name).finished() for name in run_names(recipe)}
     paragraphs = [
         f"# {recipe.name}", f"**{report['disclaimer']}**", recipe.description,
         f"    dermdistill run recipes/{recipe.name}.toml --data DIR", facts(recipe, report, headers),
@@ -65,7 +65,7 @@ def page(folder: Path) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def facts(recipe: Recipe, report: dict[str, Any], headers: dict[str, TrainedHeader]) -> str:
+def facts(recipe: Recipe, report: dict[str, Any], headers: dict[str, FinishedHeader]) -> str:
     """Data, hashes, hardware, versions and what the figures rest on, as a list."""
     first = next(iter(headers.values()))
     inputs, versions = first.inputs, first.versions
@@ -86,12 +86,13 @@ def notes(folder: Path) -> list[str]:
     return ["## What it shows", path.read_text(encoding="utf-8").strip()] if path.exists() else []
 
 
-def training(headers: dict[str, TrainedHeader]) -> str:
-    """Every training in a row."""
+def training(headers: dict[str, FinishedHeader]) -> str:
+    """Every training in a row; logits that came as a table were not trained here."""
     rows = [
         f"| {name} | {header.image_size} px | {header.recipe['train']['epochs']} | {header.seed} "
         f"| {header.best_epoch + 1} | {auroc(header.best_auroc)} | {header.training_seconds / 60:.0f} |"
         for name, header in headers.items()
+        if isinstance(header, TrainedHeader)
     ]
     head = [
         "| model | image | epochs | seed | epoch kept | validation AUROC | minutes |",

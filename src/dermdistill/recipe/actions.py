@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dermdistill.distillation.spec import StudentSpec, TeacherSpec
 from dermdistill.recipe.state import mark
 from dermdistill.recipe.work import Work
+from dermdistill.run import TrainedHeader
 
 if TYPE_CHECKING:
     from dermdistill.recipe.session import Session
@@ -29,12 +30,17 @@ def split(work: Work, session: "Session") -> str:
 
 
 def teach_one(work: Work, spec: TeacherSpec, session: "Session") -> str:
+    from dermdistill.distillation.foreign import import_logits
     from dermdistill.distillation.teach import teach
 
     cohort = session.cohort(work)
     cohort.require_melanomas()
-    run = teach(spec, cohort, work.teacher(spec.name), seed=work.seed(spec))
-    auroc = run.trained().best_auroc
+    folder, seed = work.teacher(spec.name), work.seed(spec)
+    if spec.logits is not None:
+        run = import_logits(spec, cohort, folder, work.recipe.soften, seed=seed, tell=session.tell)
+    else:
+        run = teach(spec, cohort, folder, seed=seed)
+    auroc = run.finished().best_auroc
     if auroc is not None and auroc <= CHANCE:
         session.tell(
             f"warning: the validation melanoma AUROC of the teacher '{spec.name}' is {auroc:.2f}, hardly better than "
@@ -78,7 +84,10 @@ def export(work: Work, name: str, session: "Session") -> str:
 
 def trained(run: "Run") -> str:
     """What came out of a training, in a line."""
-    header = run.trained()
+    header = run.finished()
+    if not isinstance(header, TrainedHeader):
+        told = "" if header.best_auroc is None else f", validation AUROC {header.best_auroc:.3f}"
+        return f"{header.stage} {header.name}: a table of logits of {len(header.classes)} classes{told}"
     best, epoch = header.best_auroc, header.best_epoch + 1
     kept = f"epoch {epoch} kept" if best is None else f"validation AUROC {best:.3f} (epoch {epoch})"
     return f"{header.stage} {header.name}: {header.parameters:,} parameters, {kept}, {header.training_seconds:.0f} s"

@@ -72,6 +72,13 @@ def _problems(work: Work, to_do: list[Stage]) -> Iterator[str]:
 
 
 def _weights(spec: TeacherSpec | StudentSpec) -> Iterator[str]:
+    if isinstance(spec, TeacherSpec) and spec.logits is not None:
+        if not Path(spec.logits.file).is_file():
+            yield (
+                f"'{spec.name}': no table of logits at {spec.logits.file}; `dermdistill views` writes the views that "
+                "it must label"
+            )
+        return
     if spec.weights == "file":
         if spec.weights_file is None:
             yield f"'{spec.name}' has weights = 'file' and no weights_file, a safetensors file"
@@ -98,7 +105,7 @@ def _space(work: Work, waiting: list[TeacherSpec | StudentSpec], sources: list[P
     if not waiting:
         return
     root = work.cache or Path(os.environ.get("DERMDISTILL_CACHE") or Path.home() / ".cache" / "dermdistill")
-    sizes = {_size(spec) for spec in waiting}
+    sizes = {_size(spec) for spec in waiting if not (isinstance(spec, TeacherSpec) and spec.logits)}
     new = [size for size in sizes if not any((root / "images").glob(f"{size}px-*"))]
     needed = _images(work, sources) * _BYTES_A_PIXEL * sum(size * size for size in new)
     place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())

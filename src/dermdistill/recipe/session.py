@@ -48,6 +48,11 @@ class Session:
             for part in parts(split, self.manifest, self.splits)
         }
 
+    @property
+    def parts(self) -> list[Work]:
+        """Each part of the recipe."""
+        return [self.work.of(name) for name in self._cohorts]
+
     def cohort(self, work: Work) -> Cohort:
         """The images of the part that `work` means."""
         return self._cohorts[work.part]

@@ -8,7 +8,7 @@ from dermdistill.recipe.parts import part_names
 from dermdistill.recipe.stage import DONE, TO_DO, State
 from dermdistill.recipe.state import Marker, mark, marker_path
 from dermdistill.recipe.work import Work
-from dermdistill.run import UNKNOWN, Run, TrainedHeader, changes
+from dermdistill.run import TABLE, UNKNOWN, Run, TrainedHeader, changes
 from dermdistill.specs import load_header
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _filled_for(work: Work) -> dict[str, Any]:
 def teacher_hashes(work: Work) -> list[Any]:
     """The SHA-256 of the weights of the teachers that a part's students learn from; `UNKNOWN` of an unfinished one."""
     runs = [Run(folder) for folder in work.ensemble]
-    return [run.trained().model_sha256 if run.is_complete() else UNKNOWN for run in runs]
+    return [run.finished().model_sha256 if run.is_complete() else UNKNOWN for run in runs]
 
 
 def fill_bank(work: Work, session: "Session") -> str:
@@ -89,6 +89,7 @@ def fill_bank(work: Work, session: "Session") -> str:
     Only teachers of whom the bank lacks something are loaded. What a bank of another part holds of them is copied.
     """
     from dermdistill.distillation.bank import Bank
+    from dermdistill.distillation.foreign import write_table
     from dermdistill.distillation.soften import write_teacher
     from dermdistill.distillation.teach import load_teacher
 
@@ -98,8 +99,9 @@ def fill_bank(work: Work, session: "Session") -> str:
     part = {"split": cohort.split, "splits": cohort.splits.sha256}
     others = [work.of(name).bank for name in part_names(work.recipe.split) if name != work.part]
     mark(work.folder, _marker(work), part)
+    tables = [run for run in runs if run.finished().model == TABLE]
     for run in runs:
-        if run.trained().model_sha256 in missing:
+        if run not in tables and run.finished().model_sha256 in missing:
             teacher, header = load_teacher(run.folder)
             teacher.arithmetic = session.fabric.autocast  # the precision that the recipe trains in
             images = cohort.images(header.image_size, header.classes)["train"]
@@ -107,6 +109,9 @@ def fill_bank(work: Work, session: "Session") -> str:
                 work.bank, identity, teacher, _facts(header, cohort), images, spec.views,
                 device=session.fabric.device, batch_size=spec.batch_size, others=others,
             )  # fmt: skip
+    for run in tables:  # after the networks, which know which images can be read
+        if run.finished().model_sha256 in missing:
+            write_table(work.bank, identity, run, cohort, spec)
     bank = open_bank(work, cohort.manifest_sha256)
     return f"soften: {bank.views} views of {len(bank.images)} images in {bank.folder}"
 
@@ -137,7 +142,7 @@ def open_bank(work: Work, manifest_sha256: str) -> "Bank":
 def _identity(work: Work, manifest_sha256: str) -> "BankIdentity":
     from dermdistill.distillation.bank_format import BankIdentity
 
-    headers = [Run(folder).trained() for folder in work.ensemble]
+    headers = [Run(folder).finished() for folder in work.ensemble]
     if not headers:
         raise InputError("a bank needs at least one teacher")
     synthetic = any("synthetic" in header.data_sources for header in headers)

@@ -1,0 +1,261 @@
+"""A bundle as a Hugging Face model repository: weights for timm or PyTorch, a card with metadata, and the bundle.
+
+    config.json  model.safetensors  README.md     what timm and huggingface_hub read
+    bundle.json  model.onnx  pixels.onnx  …       the bundle, as it is
+    configs/metadata.json                         what MONAI reads
+
+Nothing is uploaded: `hf upload NAME FOLDER` does that.
+"""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dermdistill.classes import CLASS_NAMES
+from dermdistill.errors import InputError
+from dermdistill.export.module import TENSORS, Classifier, build_classifier
+from dermdistill.files import sha256_file, write_json, write_text
+from dermdistill.licences import kind_of
+from dermdistill.networks import timm_cut
+from dermdistill.networks.pretrained import size_options
+from dermdistill.networks.registry import ENTRIES
+from dermdistill.predict.bundle import Bundle, open_bundle
+from dermdistill.predict.header import GRAPH, AnyHeader
+from dermdistill.publish.external import read_external, scored
+from dermdistill.publish.models import FIGURES, external_path, out_of_fold
+from dermdistill.publish.monai import metadata
+from dermdistill.run import Run
+
+CONFIG: Final = "config.json"
+_IDS = {"CC0": "cc0", "CC BY": "cc-by", "CC BY-SA": "cc-by-sa", "CC BY-NC": "cc-by-nc"}
+_TIMM = "timm:"
+
+
+def publish_model(
+    to: str | Path, model: str | Path | None = None, *, run: str | Path | None = None, force: bool = False
+) -> Path:
+    """Write a bundle as a Hugging Face model repository.
+
+    Args:
+        to: the folder.
+        model: a bundle's folder or the name of one that ships, by default the default one.
+        run: the run that the bundle was exported from, whose weights keep their BatchNorms; by default what lies beside
+            the bundle, else the weights of its graph, with BatchNorms folded.
+        force: replace a folder that was published before; anything else is never replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: no such bundle, `to` exists, or the run is another one's.
+        IntegrityError: the weights do not give the bundle's own answers.
+    """
+    to = Path(to)
+    _check_place(to, force)
+    bundle = open_bundle(model)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
+        folder = Path(temporary) / to.name
+        folder.mkdir()
+        for name in ["bundle.json", *bundle.spec.files, *([FIGURES] if (bundle.folder / FIGURES).is_file() else [])]:
+            shutil.copyfile(bundle.folder / name, folder / name)
+        beside = _weights(bundle, run)
+        if beside is not None:
+            shutil.copyfile(beside, folder / TENSORS)
+        found = build_classifier(Bundle(folder=folder, spec=bundle.spec))
+        folded = beside is None
+        architecture = _architecture(bundle.spec, folded)
+        save_file(_tensors(found, bundle.spec, folded), folder / TENSORS, metadata={"format": "pt"})
+        write_json(folder / CONFIG, _config(bundle.spec, found, architecture))
+        write_json(folder / "configs" / "metadata.json", metadata(bundle.spec))
+        write_text(folder / "README.md", _card(bundle, architecture))
+        if to.exists():
+            shutil.rmtree(to)
+        folder.replace(to)
+    return to
+
+
+def _check_place(to: Path, force: bool) -> None:
+    if not to.exists() or (to.is_dir() and not any(to.iterdir())):
+        return
+    published = (to / CONFIG).is_file() and (to / "bundle.json").is_file()
+    if not (force and published):
+        mend = "--force replaces it" if published else "choose another folder"
+        raise InputError(f"{to} exists and is not empty; {mend}")
+
+
+def _weights(bundle: Bundle, run: str | Path | None) -> Path | None:
+    """The file that the bundle's network was trained to, if it is there."""
+    wanted = bundle.spec.model.weights_sha256
+    if run is not None:
+        path = Run(Path(run)).weights()
+        if sha256_file(path) != wanted:
+            raise InputError(f"{bundle.folder} was not exported from the run {run}: its weights are others")
+        return path
+    beside = bundle.folder / TENSORS
+    return beside if beside.is_file() and sha256_file(beside) == wanted else None
+
+
+def _architecture(header: AnyHeader, folded: bool) -> str | None:
+    """What timm calls the network; None if it has no name for it."""
+    name = header.model.name
+    if folded:
+        return None
+    if name == "lite0_cut":
+        return timm_cut.NAME
+    if name in ENTRIES or name.endswith("@cut"):
+        return None
+    return name.removeprefix(_TIMM)
+
+
+def _tensors(found: Classifier, header: AnyHeader, folded: bool) -> dict[str, Tensor]:
+    tensors = dict(found.network.state_dict())
+    if header.model.name == "lite0_cut" and not folded:
+        return timm_cut.to_timm(tensors)
+    return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _config(header: AnyHeader, found: Classifier, architecture: str | None) -> dict[str, Any]:
+    """config.json in timm's form; the keys of `dermdistill` are ours."""
+    size = header.input.size
+    own = {
+        "bundle": header.name, "model": header.model.name, "temperature": header.temperature,
+        "default_threshold": header.thresholds[header.default_threshold].value,
+        "melanoma_index": header.melanoma_index,
+    }  # fmt: skip
+    if architecture is None:
+        return {"library": "dermdistill", "num_classes": len(header.classes), "label_names": list(header.classes),
+                "input_size": [3, size, size], "mean": found.mean.flatten().tolist(),
+                "std": found.std.flatten().tolist(), "dermdistill": own}  # fmt: skip
+    return {
+        "architecture": architecture,
+        "num_classes": len(header.classes),
+        "num_features": int(getattr(found.network, "num_features", timm_cut.HEAD)),
+        **({"model_args": bound} if (bound := size_options(architecture, size)) else {}),
+        "label_names": list(header.classes),
+        "label_descriptions": {name: CLASS_NAMES.get(name, "not melanoma") for name in header.classes},
+        "pretrained_cfg": {
+            "input_size": [3, size, size], "fixed_input_size": False, "interpolation": "bilinear", "crop_pct": 1.0,
+            "crop_mode": "squash", "mean": found.mean.flatten().tolist(), "std": found.std.flatten().tolist(),
+            "num_classes": len(header.classes), **_ends(found, architecture), "license": _licence(header)["license"],
+        },
+        "dermdistill": own,
+    }  # fmt: skip
+
+
+def _ends(found: Classifier, architecture: str) -> dict[str, Any]:
+    """The names of the first convolution and of the classifier."""
+    if architecture == timm_cut.NAME:
+        return {"first_conv": "conv_stem", "classifier": "classifier"}
+    known = getattr(found.network, "pretrained_cfg", {})
+    return {key: known[key] for key in ("first_conv", "classifier") if key in known}
+
+
+def _licence(header: AnyHeader) -> dict[str, str]:
+    """The licence of the weights, as the hub names it."""
+    weights = header.licence.weights
+    kind = _IDS.get(kind_of(weights))
+    if kind is None:
+        return {"license": "other", "license_name": "unknown", "license_link": "LICENSE-WEIGHTS.txt"}
+    version = re.search(r"\b([1-4]\.\d)\b", weights)
+    return {"license": f"{kind}-{'1.0' if kind == 'cc0' else version[1] if version else '4.0'}"}
+
+
+def _card(bundle: Bundle, architecture: str | None) -> str:
+    """README.md: the metadata, how to load it, and the bundle's own card."""
+    header = bundle.spec
+    tags = ["image-classification", "dermoscopy", "melanoma", "medical", "safetensors", "onnx", "dermdistill"]
+    tags += ["knowledge-distillation"] if header.model.stage == "student" else []
+    tags += ["timm"] if architecture else []
+    tags += ["synthetic"] if header.data.synthetic else []
+    data = ModelCardData(
+        **_licence(header), language="en", library_name="timm" if architecture else "dermdistill",
+        pipeline_tag="image-classification", model_name=header.name, eval_results=_results(bundle) or None, tags=tags,
+    )  # fmt: skip
+    text = (bundle.folder / "MODEL_CARD.md").read_text(encoding="utf-8").strip()
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n\n{_loading(header, architecture)}\n")
+    return str(card)
+
+
+def _results(bundle: Bundle) -> list[EvalResult]:
+    """The figures that are known of the bundle's graph, for the hub's table of results."""
+    found: list[EvalResult] = []
+
+    def add(dataset: str, kind: str, value: float, images: int, melanomas: int, what: str) -> None:
+        found.append(
+            EvalResult(
+                task_type="image-classification", task_name="melanoma against the rest", dataset_type=kind,
+                dataset_name=f"{dataset} ({images:,} images, {melanomas:,} melanomas)", metric_type="roc_auc",
+                metric_value=round(value, 4), metric_name=what,
+            )
+        )  # fmt: skip
+
+    figures = out_of_fold(bundle.folder)
+    if figures is not None:
+        name = f"{', '.join(bundle.spec.data.sources)}, out of fold"
+        add(name, "out-of-fold", figures.auroc.value, figures.images, figures.melanomas, "AUROC")
+        if figures.within is not None:
+            what = "AUROC within collections"
+            add(name, "out-of-fold", figures.within.value, figures.images, figures.melanomas, what)
+    path = external_path()
+    known = scored(read_external(path), sha256_file(bundle.folder / GRAPH)) if path.exists() else None
+    for test in known.tests if known else ():
+        add(test.name, "external", test.auroc, test.images, test.melanomas, "AUROC")
+    return found
+
+
+def _loading(header: AnyHeader, architecture: str | None) -> str:
+    """How to load what lies here, as Markdown."""
+    ours = f"""```python
+import dermdistill
+
+classifier = dermdistill.load_module("FOLDER")  # RGB uint8 [N, 3, H, W] to logits [N, {len(header.classes)}]
+```"""
+    if architecture is None:
+        return f"""## Load it
+
+FOLDER is this repository's files, as `huggingface_hub.snapshot_download` brings them.
+
+{ours}"""
+    registered = "import dermdistill.networks.timm_cut  # makes the name known to timm\n"
+    return f"""## Load it
+
+FOLDER is this repository's files, as `huggingface_hub.snapshot_download` brings them.
+
+```python
+import timm
+{registered if architecture == timm_cut.NAME else ""}
+network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
+```
+
+The network gives logits. Divide them by {header.temperature:.6f} before the softmax for calibrated probabilities.
+
+{_without_us(header) if architecture == timm_cut.NAME else ""}{ours}"""
+
+
+def _without_us(header: AnyHeader) -> str:
+    return f"""Without dermdistill:
+
+```python
+from functools import partial
+
+import huggingface_hub, torch
+from timm.models.efficientnet import EfficientNet, decode_arch_def
+
+stages = {list(timm_cut.STAGES)}
+network = EfficientNet(
+    decode_arch_def([[stage] for stage in stages]),
+    num_classes={len(header.classes)}, num_features={timm_cut.HEAD}, stem_size=32, fix_stem=True, pad_type="same",
+    act_layer=torch.nn.ReLU6, norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-3),
+)
+huggingface_hub.load_torch_model(network, "FOLDER/model.safetensors", strict=True)
+```
+
+"""
