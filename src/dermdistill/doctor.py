@@ -119,10 +119,11 @@ class Findings:
     def broken(self) -> list[str]:
         """What is installed and does not work, in words."""
         packages = {one.name: one for extra in self.extras for one in extra.packages if one.state == "broken"}
-        core = next((extra for extra in self.extras if extra.name == CORE), None)
         lacking = [
-            f"{one.name}: {one.state}, {one.least or 'any version'} is needed; {core.install}"
-            for one in (core.lacking if core else ())
+            f"{one.name}: {one.state}, {one.least or 'any version'} is needed; {extra.install}"
+            for extra in self.extras
+            if extra.name == CORE
+            for one in extra.lacking
         ]
         return [
             *(f"{one.name} {one.version} cannot be imported: {one.problem}" for one in packages.values()),
@@ -229,7 +230,8 @@ def probe(modules: Iterable[str]) -> tuple[dict[str, str], dict[str, Any]]:
     Returns:
         What is wrong with each that cannot be imported; and what torch and ONNX Runtime say of devices.
     """
-    left, problems = list(modules), {}
+    left = list(modules)
+    problems: dict[str, str] = {}
     while True:
         told, ending = _imported(left)
         begun = None

@@ -72,7 +72,7 @@ class InPanels(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names, those without a panel last."""
         order = [name for commands in PANELS.values() for name in commands]
-        names = super().list_commands(ctx)  # type: ignore[arg-type]
+        names = super().list_commands(ctx)
         return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 

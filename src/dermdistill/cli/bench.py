@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dermdistill import talk
+
 app = typer.Typer()
 
 
@@ -43,7 +45,7 @@ def bench(
     named = list(RIVALS) if rivals == "all" else [] if rivals == "none" else rivals.split(",")
     command = " ".join(["dermdistill", *sys.argv[1:]])
     plan = Plan(folders, named, rival_runtimes=("onnxruntime",) if quick else ("onnxruntime", "openvino"))
-    found = measure(plan, QUICK if quick else FULL, command, lambda line: typer.echo(line, err=True))
+    found = measure(plan, QUICK if quick else FULL, command, talk.note)
     content = found.model_dump_json(indent=1) + "\n"
     if out is not None:
         write_text(out / "bench.json", content)

@@ -56,7 +56,9 @@ class Dicom:
         from dermdistill.predict.dicom_objects import DicomObjects, folder_sink
 
         folders = {"report": self.reports, "capture": self.captures}
-        sinks = {kind: [folder_sink(folder)] for kind, folder in folders.items() if folder is not None}
+        sinks: dict[Any, list[Any]] = {
+            kind: [folder_sink(folder)] for kind, folder in folders.items() if folder is not None
+        }
         for kind in dict.fromkeys(self.store):
             sinks.setdefault(kind, []).append(archive.store)
         self.objects = DicomObjects(predictor, sinks)

@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,7 +34,9 @@ TIMEOUT = 60.0
 _PAGE = 200
 """Images of one answer to a query."""
 _ATTEMPTS = 3
-"""Of a request that the archive says to repeat (408, 429, 502, 503, 504)."""
+"""Of a request that the archive says to repeat."""
+_BUSY = (408, 429, 502, 503, 504)
+"""The statuses that say so."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -95,8 +98,7 @@ class Archive:
         """Whether what travels can be read on the way."""
         headers = {"Authorization": given} if given else None
         self._client = DICOMwebClient(url.rstrip("/"), headers=headers, timeout=TIMEOUT, chunk_size=2**40)
-        codes = (408, 429, 502, 503, 504)
-        self._client.set_http_retry_params(True, _ATTEMPTS, 500, codes)
+        self._client.set_http_retry_params(True, _ATTEMPTS, 500, tuple(map(HTTPStatus, _BUSY)))
 
     def find(self, query: Mapping[str, str]) -> Iterator[Found]:
         """The photographs that a query finds, each once.
@@ -159,7 +161,7 @@ class Archive:
         except DermdistillError:
             raise
         except (HTTPError, RetryError) as error:
-            response = error.response if isinstance(error, HTTPError) else error.last_attempt.value
+            response: Any = error.response if isinstance(error, HTTPError) else error.last_attempt.value
             remedy = f"; check {AUTHORIZATION}" if response.status_code in (401, 403) else ""
             told = f"the archive at {self.host} answers {what} with HTTP {response.status_code}"
             raise InputError(f"{told}{remedy}") from None

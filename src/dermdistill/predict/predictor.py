@@ -116,7 +116,10 @@ class Predictor:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
         if damaged not in get_args(WhenDamaged):
-            raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
+            known = get_args(WhenDamaged)
+            raise InputError(
+                f"damaged must be one of {', '.join(known)}, got '{damaged}'{did_you_mean(damaged, known)}"
+            )
         self.bundle = open_bundle(model)
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()

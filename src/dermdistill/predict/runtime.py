@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from dermdistill.errors import InputError, IntegrityError, MissingExtraError
+from dermdistill.errors import InputError, IntegrityError, MissingExtraError, did_you_mean
 from dermdistill.privacy import onnx_runtime, openvino
 
 RuntimeName = Literal["onnxruntime", "openvino", "executorch", "litert"]
@@ -52,7 +52,8 @@ def load(graph: Path, threads: int | None = None, runtime: str = "onnxruntime") 
             from dermdistill.predict.mobile import LiteRt
 
             return LiteRt(graph, threads)
-    raise InputError(f"runtime must be one of {', '.join(get_args(RuntimeName))}, got '{runtime}'")
+    known = get_args(RuntimeName)
+    raise InputError(f"runtime must be one of {', '.join(known)}, got '{runtime}'{did_you_mean(runtime, known)}")
 
 
 class OnnxRuntime:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.predict.bundle import Bundle
 from dermdistill.predict.graphs import check_graph
 from dermdistill.predict.header import GRAPH, Count, FileName, Sha256, Share
@@ -153,9 +153,13 @@ def form_for(runtime: str, precision: str) -> Form | None:
         InputError: there is no such precision, or no such form.
     """
     if precision not in get_args(Precision):
-        raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got '{precision}'")
+        known = get_args(Precision)
+        raise InputError(
+            f"precision must be one of {', '.join(known)}, got '{precision}'{did_you_mean(precision, known)}"
+        )
     if runtime not in get_args(RuntimeName):
-        raise InputError(f"runtime must be one of {', '.join(get_args(RuntimeName))}, got '{runtime}'")
+        known = get_args(RuntimeName)
+        raise InputError(f"runtime must be one of {', '.join(known)}, got '{runtime}'{did_you_mean(runtime, known)}")
     if (runtime, precision) == ("onnxruntime", "fp32"):
         return None
     for form in FORMS.values():
