@@ -212,7 +212,8 @@ class StudentClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each of N images, [N]."""
-        found: np.ndarray = self.classes_[self.logits(X).argmax(1)]
+        places = self.logits(X).argmax(1)
+        found: np.ndarray = self.classes_[places]
         return found
 
 
