@@ -59,6 +59,7 @@ schemas: setup ## Write docs/schemas/ from the pydantic models
 
 bench: setup ## Run the benchmarks; each prints its figure
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || exit 1; done
+	$(VENV)/dermdistill bench
 
 clean: ## Remove what was built (not .venv, not work/)
 	rm -rf build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache

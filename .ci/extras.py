@@ -250,6 +250,56 @@ def check_openvino(at: Environment) -> None:
     expect(abs(found[0][0]["p_melanoma"] - found[1][0]["p_melanoma"]) < 1e-4, f"the answers differ: {found}")
 
 
+def check_quantize(at: Environment) -> None:
+    """Make the forms of 8 bits, each compared with model.onnx, and predict with one."""
+    at.lacks("torch", "timm")
+    formats = ("onnx-fp16", "onnx-int8", "openvino-int8")
+    _make_forms(at, ",".join(formats))
+    certificate = json.loads((at.folder / "bundle" / "parity.json").read_text(encoding="utf-8"))
+    expect(set(certificate["variants"]) == set(formats), f"the certificate holds {list(certificate['variants'])}")
+    _predict_with(at, "onnxruntime", "int8")
+    _predict_with(at, "openvino", "int8")
+
+
+def check_executorch(at: Environment) -> None:
+    """Make ExecuTorch's forms and predict with both."""
+    at.lacks("timm", "matplotlib")
+    _make_forms(at, "executorch,executorch-int8")
+    _predict_with(at, "executorch", "fp32")
+    _predict_with(at, "executorch", "int8")
+
+
+def check_coreml(at: Environment) -> None:
+    """Convert to Core ML, which runs on Apple's systems alone."""
+    at.lacks("timm", "matplotlib")
+    _make_forms(at, "coreml")
+    expect((at.folder / "bundle" / "model.mlpackage.zip").exists(), "there is no Core ML package")
+
+
+def check_litert(at: Environment) -> None:
+    """The runtime is there; the converter, in an environment of its own, is asked for with the line that makes it."""
+    at.lacks("torch", "timm")
+    at.run("python", "-I", "-c", "from ai_edge_litert.interpreter import Interpreter")
+    told = at.run("dermdistill", "export", "--from", "lite0-cut-112", "--formats", "litert", "--out", "bundle", code=2)
+    expect("uv venv" in told and "litert-torch" in told, f"it does not say how to get the converter: {told}")
+
+
+def _make_forms(at: Environment, formats: str) -> None:
+    call = ("export", "--from", "lite0-cut-112", "--formats", formats, "--out", "bundle", "--count", 120)
+    at.run("dermdistill", *call)
+
+
+def _predict_with(at: Environment, runtime: str, precision: str) -> None:
+    code = "from PIL import Image\nImage.radial_gradient('L').convert('RGB').save('photo.png')\n"
+    at.run("python", "-I", "-c", code)
+    call = ("predict", "photo.png", "--model", "bundle", "--format", "json")
+    found = [
+        json.loads(at.run("dermdistill", *call, *options))["results"][0]["p_melanoma"]
+        for options in ((), ("--runtime", runtime, "--precision", precision))
+    ]
+    expect(abs(found[0] - found[1]) < 0.3, f"{runtime} in {precision} answers {found[1]}, not {found[0]}")
+
+
 def check_docs(at: Environment) -> None:
     """Build this documentation, strictly."""
     at.lacks("torch", "pandas")
@@ -268,6 +318,10 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "dicom": check_dicom,
     "serve": check_serve,
     "openvino": check_openvino,
+    "quantize": check_quantize,
+    "executorch": check_executorch,
+    "litert": check_litert,
+    "coreml": check_coreml,
     "docs": check_docs,
 }
 ELSEWHERE = {"all": "make demo and make test run in it", "dev": "make lint, make types and make test run in it"}

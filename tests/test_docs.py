@@ -89,6 +89,8 @@ def parse(line: str, *, complete: bool) -> None:
             That a file does not exist is no error here.
     """
     words = shlex.split(re.sub(r"\s[<>].*$", "", line), comments=True)[1:]
+    if "--install-completion" in words:
+        raise UsageError("--install-completion acts as soon as it is parsed: it changes the start-up file of the shell")
     command: Any = typer.main.get_command(app)
     names = ["dermdistill"]
     while words and words[0] in getattr(command, "commands", {}):

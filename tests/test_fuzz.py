@@ -28,7 +28,7 @@ def _load():
 targets = _load()
 HOSTILE = {
     "recipe": [b"a=" + b"[" * 50_000, b"a=" + b"9" * 50_000, b"[" + b" " * 50_000, b"\n" * 100_000 + b"=", 
-               b"a." * 5000 + b"a=1",
+               b"a." * 50_000 + b"a=1", b"a={" + b"b ." * 50_000 + b"b=1}", b"[" + b"'a'." * 50_000 + b"a]",
                b"[data]\nsynthetic = " + b"{ a = " * 3000, b"a = 2020-99-99", b"a='" + b"x" * 100_000,
                b"name = 1\nb = '''\n[" + b" " * 50_000 + b"\n" + b" a" * 9999 + b"\n'''\n", b"#" * 2**21],
     "table": [b"", b"\n\n", b"image_id,image_id\n1,2\n", b'"' * 999, b"sep=\"\na\"b\n", b"a, a,\xef\xbb\xbfa\n1,2,3\n",

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dermdistill"
 ROOMS = (
-    ("classes", "errors", "files", "licences", "privacy", "version", "specs", "run"),
+    ("classes", "errors", "files", "licences", "privacy", "talk", "version", "specs", "run"),
     ("images",),
     ("networks",),
     ("data",),
@@ -22,7 +22,8 @@ ROOMS = (
     ("serve",),
     ("khan2022",),
     ("publish",),
-    ("__init__", "api"),
+    ("bench",),
+    ("__init__", "api", "doctor"),
     ("cli",),
     ("__main__",),
 )

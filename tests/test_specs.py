@@ -141,3 +141,24 @@ def test_headers_are_read_by_their_format(tmp_path):
 def test_the_place_is_named_without_a_file_too():
     with pytest.raises(InputError, match=r"here does not fit:\n  students: Field required"):
         parse(Recipe, {"name": "r", "data": {"synthetic": {}}}, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"split": {"scheme": "hold-ot"}}, r"split\.scheme: .*, got 'hold-ot'; did you mean 'hold-out'\?"),
+        ({"export": {"students": ["stduent"]}}, "no student is called 'stduent'; did you mean 'student'"),
+        ({"export": {"teachers": ["x"]}}, r"export\.teachers: no teacher is called 'x'; there are"),
+        ({"evaluate": {"baseline": "teachr"}}, "no model is called 'teachr'; did you mean 'teacher'"),
+    ],
+    ids=str,
+)
+def test_a_mistyped_value_is_told_the_nearest(change, told):
+    recipe = {
+        "name": "r",
+        "data": {"synthetic": {}},
+        "teachers": [{"name": "teacher"}],
+        "students": [{"name": "student"}],
+    }
+    with pytest.raises(InputError, match=told):
+        parse(Recipe, {**recipe, **change}, "recipe")

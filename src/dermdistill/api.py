@@ -177,9 +177,9 @@ def load_module(model: str | Path | None = None) -> "Classifier":
     ('mel', torch.Size([2, 7]))
     """
     from dermdistill.export.module import build_classifier
-    from dermdistill.predict.bundle import default_bundle, find_bundle, read_bundle
+    from dermdistill.predict.bundle import open_bundle
 
-    return build_classifier(read_bundle(find_bundle(model) if model is not None else default_bundle()))
+    return build_classifier(open_bundle(model))
 
 
 def build_student(

@@ -1,16 +1,15 @@
 """The strict base of every spec, headers of stored files, and errors in words. No torch, no pandas."""
 
 import codecs
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.files import read_json
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -22,6 +21,8 @@ Name = Field(pattern=NAME)
 """A name that is a folder's too."""
 MAX_TEXT = 2**20
 """Bytes of a recipe."""
+MAX_PARTS = 32
+"""Of a dotted key in a recipe; the time for reading one grows with their square."""
 
 
 class Strict(BaseModel):
@@ -87,7 +88,7 @@ def explain(
             lines.append(f"  {place}: unknown key" + _suggestion(spec, loc))
         else:
             came = "" if isinstance(finding["input"], dict) else f", got {finding['input']!r}"
-            lines.append(f"  {place}: {finding['msg'].removeprefix('Value error, ')}{came}")
+            lines.append(f"  {place}: {finding['msg'].removeprefix('Value error, ')}{came}{_meant(finding)}")
     return lines
 
 
@@ -97,8 +98,12 @@ def _is_inside(loc: Place, outer: Place) -> bool:
 
 def _suggestion(spec: type[BaseModel] | None, loc: Place) -> str:
     known = _keys_at(spec, loc[:-1]) if spec is not None else []
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return did_you_mean(loc[-1], known)
+
+
+def _meant(finding: Mapping[str, Any]) -> str:
+    """The nearest of the words that are allowed, where others are not."""
+    return did_you_mean(finding["input"], re.findall("'([^']*)'", finding.get("ctx", {}).get("expected", "")))
 
 
 def _keys_at(spec: type[BaseModel], loc: Place) -> list[str]:
@@ -148,6 +153,8 @@ def load_toml(path: str | Path, spec: type[Spec]) -> Spec:
     """
     path = Path(path)
     text = _read_text(path)
+    if _DEEP.search(text):
+        raise InputError(f"{path} is no recipe: it has a key of more than {MAX_PARTS} parts")
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, a number of thousands of digits, or nested too deep
@@ -173,6 +180,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
+_DEEP = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')\s*\.\s*){{{MAX_PARTS}}}")
 _TABLE = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
 

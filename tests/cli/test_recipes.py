@@ -38,5 +38,5 @@ def test_a_file_that_is_there_is_replaced_only_if_asked(tmp_path: Path):
 
 
 def test_an_unknown_recipe_is_told_with_those_that_there_are():
-    with pytest.raises(InputError, match=r"no recipe is called 'dream'; there are .*release"):
+    with pytest.raises(InputError, match=r"no recipe is called 'dream'; did you mean 'demo'\? There are .*release"):
         find_recipe("dream")

@@ -46,6 +46,13 @@ def test_options_become_settings(started):
     assert run.stdout == ""
 
 
+def test_a_model_that_ships_is_served_by_its_name(started):
+    run = CliRunner().invoke(app, ["serve", "--port", "0", "--model", "lite0-cut-64", "-q"])
+    assert (run.exit_code, run.output) == (0, "")
+    ((service, _, _),) = started
+    assert service.state.service.predictor.bundle.spec.name == "lite0-cut-64"
+
+
 def test_the_browser_is_opened_only_if_asked(started, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)

@@ -82,7 +82,7 @@ def test_bad_requests_are_refused(make_manifest):
     with pytest.raises(InputError, match="at least 2"):
         make_splits(make_manifest(), 1)
     splits = make_splits(make_manifest(), 3)
-    with pytest.raises(InputError, match="no fold 7"):
+    with pytest.raises(InputError, match="no fold is called '7'"):
         roles(splits, 7, 0)
     with pytest.raises(InputError, match="both validate and test"):
         roles(splits, 1, 1)

@@ -57,3 +57,15 @@ def test_only_a_student_of_the_bank_depends_on_its_symmetries(labels, differs):
     origin = Origin(manifest_sha256="a" * 64, splits_sha256="b" * 64, split=None)
     made = [student_identity(spec, SoftenSpec(turns=turns), origin, 0, ["c" * 64]) for turns in (1, 8)]
     assert (made[0] != made[1]) is differs
+
+
+def test_a_key_that_the_stored_header_leaves_out_is_compared_at_its_default():
+    plain = BankIdentity(manifest_sha256="a" * 64, classes=CLASSES)
+    asked = BankIdentity(
+        manifest_sha256="a" * 64, classes=CLASSES, turns=4, spec=ViewSpec(hair={"share": 0.5, "range": (1, 9)})
+    )
+    assert {"turns", "spec.hair"} & set(plain.model_dump(mode="json")) == set()
+    first, second = plain.differences(asked)
+    assert first == "turns is 1 there, 4 is asked for"
+    assert second.startswith("spec.hair is None there, ")
+    assert plain.differences(asked, but=("spec", "turns")) == plain.differences(plain) == []

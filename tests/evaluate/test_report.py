@@ -376,7 +376,7 @@ def test_pooled_trainings_are_judged_apart_as_well(manifest: pd.DataFrame, make_
 def test_models_and_baseline_must_be_there(manifest: pd.DataFrame, make_model: Make, tmp_path: Path):
     with pytest.raises(InputError, match="no models"):
         evaluate(manifest, {}, tmp_path)
-    with pytest.raises(InputError, match="baseline 'x' is none of the models: m"):
+    with pytest.raises(InputError, match="the baseline is 'x': no model is called 'x'; there are m"):
         evaluate(manifest, {"m": make_model()}, tmp_path, baseline="x")
 
 

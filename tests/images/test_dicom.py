@@ -271,7 +271,7 @@ def small_object(request, dicom_object, picture):
     return dicom_object(picture(7, 40), **request.param)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_objects_are_read_or_refused(small_object, data, patient):
     content = bytearray(small_object)

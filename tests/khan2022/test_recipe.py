@@ -56,7 +56,7 @@ def test_every_row_can_be_had_by_name():
     assert {"teacher", "vgg16-distilled", "vgg16-alone", "dsnet-distilled", "dsnet-alone"} <= set(names)
     ablation = [row.name for row in rows_of("ablation", FULL, "corrected")]
     assert len(ablation) == len(set(ablation)) == 14
-    with pytest.raises(InputError, match=r"no row is called dsnet-destilled; there are .*dsnet-distilled"):
+    with pytest.raises(InputError, match=r"no row is called 'dsnet-destilled'; did you mean 'dsnet-distilled'\?"):
         named_rows(["dsnet-destilled"], list(TABLES), FULL, "corrected")
 
 
@@ -103,7 +103,7 @@ def test_settings_can_be_changed_and_are_checked_again():
     assert sum(small.pool.model_dump(exclude={"seed"}).values()) <= 1000
     assert (small.seeds.table_2, small.seeds.ablation, small.timing.images) == (2, 2, 10)
     assert changed(FULL) == FULL
-    with pytest.raises(InputError, match="no systems are called"):
+    with pytest.raises(InputError, match="no system is called 'resnet51'; did you mean"):
         changed(FULL, teacher="resnet51")
 
 

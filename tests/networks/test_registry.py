@@ -53,7 +53,8 @@ def test_specs():
 
 
 def test_unknown_student_is_told_the_known():
-    with pytest.raises(InputError, match="no student is called 'dsnett'; there are dsnet, repds, lite0_cut, timm:"):
+    told = r"no student is called 'dsnett'; did you mean 'dsnet'\? There are dsnet, repds, lite0_cut, timm:"
+    with pytest.raises(InputError, match=told):
         build("dsnett", 7)
     with pytest.raises(InputError, match="no model 'resnet81'; close are"):
         spec("timm:resnet81")

@@ -114,7 +114,7 @@ def test_bytes_and_open_files_do_as_well(trained, photos):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "Missing argument"),
+        ([], "no images given: name files"),
         (["--format", "xml", "a.png"], "xml"),
         (["--threshold", "often", "a.png"], "threshold must be one of"),
         (["--threshold", "1.5", "a.png"], "a number from 0 to 1"),

@@ -73,5 +73,6 @@ def test_a_runtime_that_is_not_installed_or_not_known_is_told(monkeypatch):
     monkeypatch.setattr(runtime_module, "openvino", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'dermdistill\[openvino\]'"):
         Predictor(runtime="openvino")
-    with pytest.raises(InputError, match="runtime must be one of onnxruntime, openvino, got 'tensorrt'"):
+    known = "onnxruntime, openvino, executorch, litert"
+    with pytest.raises(InputError, match=f"runtime must be one of {known}, got 'tensorrt'"):
         Predictor(runtime="tensorrt")

@@ -19,7 +19,7 @@ from dermdistill.licences import binding
 from dermdistill.networks import registry
 from dermdistill.networks.registry import BUDGET
 from dermdistill.predict import bundle
-from dermdistill.predict.bundle import default_bundle, find_bundle, read_bundle, shipped_bundles
+from dermdistill.predict.bundle import default_bundle, find_bundle, open_bundle, read_bundle, shipped_bundles
 from dermdistill.predict.predictor import Predictor
 from dermdistill.training.task import normalise
 
@@ -102,10 +102,27 @@ def test_a_model_can_be_named(two, tmp_path, monkeypatch):
     assert find_bundle("free") == Path("free")
 
 
+def test_a_bundle_is_opened_however_it_is_meant(two):
+    assert open_bundle().folder == two / "other"
+    assert open_bundle("free").folder == open_bundle(two / "free").folder == two / "free"
+    opened = open_bundle("free")
+    assert open_bundle(opened) is opened
+
+
+def test_commands_take_the_names_of_models_that_ship(tmp_path):
+    name = list(shipped_bundles())[-1]
+    told = CliRunner().invoke(app, ["verify", name, "--json"])
+    assert json.loads(told.stdout)["model"] == name
+    made = CliRunner().invoke(app, ["page", "--to", str(tmp_path / "page"), "--model", name])
+    assert made.exit_code == 0, made.output
+    wrong = CliRunner().invoke(app, ["verify", f"{name}x"])
+    assert f"did you mean '{name}'?" in str(wrong.exception)
+
+
 def test_a_wrong_name_is_told_with_a_close_one(two):
     with pytest.raises(InputError, match=r"no bundle at fre, .* did you mean 'free'\? These do: other, free\. "):
         Predictor("fre")
-    with pytest.raises(InputError, match="ships with the package; These do: other, free"):
+    with pytest.raises(InputError, match="ships with the package; these do: other, free"):
         find_bundle("work/of/mine")
 
 

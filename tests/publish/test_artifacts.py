@@ -104,7 +104,7 @@ def test_a_member_that_leads_outside_is_refused(tmp_path: Path, kind: str):
 
 def test_what_is_missing_is_told(work: Path, tmp_path: Path):
     index, _ = build(work, tmp_path / "release")
-    with pytest.raises(InputError, match="no artefact is called dream; there are tiny-bank-fold-0, tiny-runs"):
+    with pytest.raises(InputError, match="no artefact is called 'dream'; there are tiny-bank-fold-0, tiny-runs"):
         artifacts.read_index(index).find(["dream"])
     with pytest.raises(InputError, match=r"no such archive: .*tiny-runs\.tar"):
         artifacts.fetch(artifacts.read_index(index).find(["tiny-runs"]), str(tmp_path / "empty"), tmp_path / "again")

@@ -173,7 +173,8 @@ def test_one_stage_is_carried_out_alone_once_it_can_be(tmp_path, fake):
 
 
 def test_a_stage_that_is_not_there_is_told_those_that_are(done, fake):
-    with pytest.raises(InputError, match="no stage is called 'taech t'; the stages are: data, split, teach t, soften"):
+    told = r"no stage is called 'taech t'; did you mean 'teach t'\? There are data, split, teach t, soften"
+    with pytest.raises(InputError, match=told):
         fake.run(_work(done), redo=["taech t"])
 
 

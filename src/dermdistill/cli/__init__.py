@@ -10,24 +10,35 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
+from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
+from dermdistill.cli.catalogue import FIRST, PANELS
+from dermdistill.cli.manners import Debug, Quiet, Verbose, begin, debugs, example_text, give_manners
 from dermdistill.cli.stdout import abandon_stdout, printing
-from dermdistill.errors import DermdistillError, InputError, MissingExtraError, explain_os_error
+from dermdistill.errors import EXIT_CODES, DermdistillError, FaultError, InputError, MissingExtraError, explain_os_error
 from dermdistill.version import __version__
 
 EXTRA_OF = {
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
     "anyio": "serve",
+    "coremltools": "coreml",
+    "executorch": "executorch",
+    "dicomweb_client": "dicom",
     "fastapi": "serve",
     "h5py": "fetch",
     "highdicom": "dicom",
     "imagehash": "data",
+    "huggingface_hub": "train",
     "isic_cli": "fetch",
     "jinja2": "eval",
     "lightning_fabric": "train",
+    "litert_torch": "litert",
     "matplotlib": "eval",
     "medmnist": "fetch",
-    "huggingface_hub": "train",
+    "nncf": "quantize",
     "onnx": "export",
     "onnxscript": "export",
     "openpyxl": "data",
@@ -40,6 +51,7 @@ EXTRA_OF = {
     "pydicom": "dicom",
     "python_multipart": "serve",
     "requests": "fetch",
+    "retrying": "dicom",
     "safetensors": "train",
     "scipy": "eval",
     "sklearn": "data",
@@ -47,14 +59,33 @@ EXTRA_OF = {
     "tensorboard": "tensorboard",
     "timm": "train",
     "torch": "train",
+    "torchao": "executorch",
     "torchvision": "train",
     "urllib3": "fetch",
     "uvicorn": "serve",
 }
 
+
+class InPanels(TyperGroup):
+    """The commands in the order of their panels."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names, those without a panel last."""
+        order = [name for commands in PANELS.values() for name in commands]
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _epilog() -> str:
+    codes = "\n".join(f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    return f"{example_text(FIRST)}\n\n[bold]Exit codes[/bold]\n{codes}"
+
+
 app = typer.Typer(
     name="dermdistill",
+    cls=InPanels,
     help=f"Distil dermoscopy classifiers into tiny melanoma detectors. {DISCLAIMER}",
+    epilog=_epilog(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -71,16 +102,22 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
 ) -> None:
-    pass
+    begin(quiet, verbose, debug)
 
 
 def _register() -> None:
     from dermdistill.cli import (
         artifacts,
+        bench,
+        completion,
         data,
         demo,
         deploy,
+        doctor,
         evaluate,
         foreign,
         models,
@@ -90,34 +127,28 @@ def _register() -> None:
         reproduce,
         serve,
         train,
-    )  # fmt: skip
+    )
 
-    for module in (demo, train, foreign, evaluate, deploy, models, publish, page, serve, artifacts):
+    modules = (
+        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+    )  # fmt: skip
+    for module in modules:
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
     app.add_typer(recipes.app, name="recipes")
+    give_manners(app)
 
 
 _register()
 
 
 def main() -> None:
-    """Run the command line; errors meant for people, and those of the system, are printed without a traceback."""
+    """Run the command line; an error is told without a traceback, which `--debug` shows."""
     try:
         _run()
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in EXTRA_OF:
-            raise
-        _fail(MissingExtraError(EXTRA_OF[package], package))
-    except DermdistillError as error:
-        _fail(error)
-    except OSError as error:
-        if error.errno is None:  # not the system's: a package has made its own kind
-            raise
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        _fail(InputError(f"{where}{explain_os_error(error)}"), error)
+    except Exception as error:
+        _fail(_in_words(error), error)
 
 
 def _run() -> None:
@@ -129,11 +160,27 @@ def _run() -> None:
             pass
 
 
-def _fail(error: DermdistillError, cause: BaseException | None = None) -> NoReturn:
-    if os.environ.get("DERMDISTILL_DEBUG"):
-        raise cause or error
+def _in_words(error: Exception) -> DermdistillError:
+    """The error that people are told."""
+    if isinstance(error, DermdistillError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").split(".")[0]
+        if package in EXTRA_OF:
+            return MissingExtraError(EXTRA_OF[package], package)
+    if isinstance(error, OSError) and error.errno is not None:  # else not the system's: a package has made its own kind
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return InputError(f"{where}{explain_os_error(error)}")
+    return FaultError(error)
+
+
+def _fail(error: DermdistillError, cause: BaseException) -> NoReturn:
     with contextlib.suppress(OSError):  # standard error may be full too
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        if debugs():
+            import traceback
+
+            traceback.print_exception(cause)
+        talk.blame(f"error: {error}")
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 
@@ -34,24 +35,24 @@ def duplicates(
     write_manifest(table, out or manifest)
     record_search(table, out or manifest, distance, correlation, len(found.pairs))
     sources = table["source"].groupby(found.groups).nunique()
-    typer.echo(
+    talk.say(
         f"{len(found.pairs)} pairs ({int(found.pairs['exact'].sum())} exact) in {len(sources)} groups of "
         f"{int(found.groups.notna().sum())} images ({int((sources == 1).sum())} groups within a source, "
         f"{int((sources > 1).sum())} across); written to {out or manifest}"
     )
     if found.set_aside:
-        typer.echo(f"{len(found.set_aside)} images could not be read and were compared by their bytes only:", err=True)
+        talk.warn(f"{len(found.set_aside)} images could not be read and were compared by their bytes only:")
     for why in found.set_aside.values():
-        typer.echo(f"  {why}", err=True)
+        talk.warn(f"  {why}")
     if pairs is not None:
         with atomic_path(pairs) as temporary:
             found.pairs.to_csv(temporary, index=False)
     if sheet is not None:
         readable = found.pairs[~found.pairs[["a", "b"]].isin(list(found.set_aside)).any(axis=1)]
         if readable.empty:
-            typer.echo("no pairs to draw")
+            talk.say("no pairs to draw")
         else:
-            typer.echo(f"{write_contact_sheet(table, readable, sheet)} pairs drawn in {sheet}, the least certain first")
+            talk.say(f"{write_contact_sheet(table, readable, sheet)} pairs drawn in {sheet}, the least certain first")
 
 
 @app.command()
@@ -74,10 +75,9 @@ def split(
 
     table = read_manifest(manifest)
     if not was_searched(table, manifest):
-        message = (
+        talk.warn(
             "no duplicate groups in this manifest: they were not looked for; `dermdistill data duplicates` finds them"
         )
-        typer.echo(message, err=True)
     splits = make_splits(table, folds, seed, holdout)
     path = out or manifest.with_suffix(".splits.json")
     write_splits(splits, path, force=force)
@@ -124,6 +124,6 @@ def audit(
     for why in report.unreadable.values():
         typer.echo(f"could not be compared: {why}")
     if not report.clean:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
     unproven = "" if images else "; near-duplicates were not looked for"
     typer.echo(f"{what} ({', '.join(map(str, report.sizes))} images) share nothing{unproven}")

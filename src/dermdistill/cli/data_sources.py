@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.options import JsonOption, print_json
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 
@@ -22,13 +24,16 @@ def fetch(
         str | None, typer.Option(envvar="DERMDISTILL_ISIC_API", help="Address of the ISIC archive.")
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="Show the known data sets and end.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Download a public data set; run it again to go on where it stopped.
 
     Exit code 0: all is there. 1: images failed (named in failures.csv), or the publisher cannot be reached.
     """
+    if as_json and not show:
+        raise InputError("--json shows the known data sets; give --list with it")
     if show:
-        _list()
+        _list(as_json)
         return
     if name is None:
         raise InputError("name a data set; `dermdistill data fetch --list` shows them")
@@ -38,25 +43,30 @@ def fetch(
     result = download.fetch(name, folder, api_url=api_url or download.ISIC_API, limit=limit, size=size)
     there = result.present + result.downloaded
     counts = f"{result.downloaded} downloaded, {result.present} before"
-    typer.echo(f"{folder}: {there} of {result.expected} there ({counts})")
+    talk.say(f"{folder}: {there} of {result.expected} there ({counts})")
     for licence, count in sorted(result.licences.items()):
-        typer.echo(f"licence {licence}: {count} images; whom to name: {folder / 'attribution.txt'}")
+        talk.say(f"licence {licence}: {count} images; whom to name: {folder / 'attribution.txt'}")
     if result.failures:
         for what, reason in result.failures[:10]:
-            typer.secho(f"failed: {what}: {reason}", fg=typer.colors.RED, err=True)
-        typer.secho(
+            talk.blame(f"failed: {what}: {reason}")
+        talk.blame(
             f"{len(result.failures)} failed, all named in {folder / 'failures.csv'}; "
-            "run the same command again to fetch what is missing",
-            fg=typer.colors.RED,
-            err=True,
+            "run the same command again to fetch what is missing"
         )
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def _list() -> None:
-    from dermdistill.data.fetch.download import COLLECTIONS, ISIC_PREFIX
+def _list(as_json: bool) -> None:
+    from dermdistill.data.fetch.download import COLLECTIONS, ISIC_PREFIX, NAMES
     from dermdistill.data.sources import SOURCES
 
+    if as_json:
+        print_json([
+            {"name": name, "licence": SOURCES[name].licence, "citation": SOURCES[name].citation,
+             "collections": [{"name": one.name, "number": one.number} for one in COLLECTIONS.get(name, ())]}
+            for name in NAMES
+        ])  # fmt: skip
+        return
     for name, collections in COLLECTIONS.items():
         typer.echo(f"{name} ({SOURCES[name].licence}; {SOURCES[name].citation})")
         for one in collections:
@@ -78,4 +88,4 @@ def synth(
 
     manifest = generate(out, n=images, size=size, seed=seed)
     counts = ", ".join(f"{name} {count}" for name, count in manifest["diagnosis"].value_counts().items())
-    typer.echo(f"{out / 'manifest.parquet'}: {len(manifest)} synthetic images ({counts})")
+    talk.say(f"{out / 'manifest.parquet'}: {len(manifest)} synthetic images ({counts})")

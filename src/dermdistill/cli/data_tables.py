@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.options import JsonOption, print_json
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 
@@ -55,14 +57,14 @@ def import_(
     result = combine([import_dataset(folder, layout, source=name, **options) for folder, name in pairs])
     write_manifest(result.manifest, out)
     for line in result.told():
-        note = line.startswith("note: ")
-        typer.secho(line, fg=typer.colors.YELLOW if note else None, err=note)
+        (talk.warn if line.startswith("note: ") else talk.say)(line)
     if result.set_aside:
         aside = out.with_name(f"{out.stem}.set_aside.csv")
         _write_table([{"image": name, "reason": reason} for name, reason in result.set_aside], aside)
-        typer.echo(f"set aside {len(result.set_aside)} images, listed in {aside}", err=True)
-    _show(result.manifest)
-    typer.echo(f"manifest: {out}")
+        talk.warn(f"set aside {len(result.set_aside)} images, listed in {aside}")
+    if talk.loudness() > talk.Loudness.QUIET:
+        _show(result.manifest)
+    talk.say(f"manifest: {out}")
 
 
 @app.command()
@@ -93,15 +95,23 @@ def check(
             raise InputError(f"no image is left: {out} is not written; {listed} says why")
         write_manifest(report.manifest, out)
     if len(report.set_aside):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
-def show(manifest: Annotated[Path, typer.Argument(help="A manifest.")]) -> None:
+def show(manifest: Annotated[Path, typer.Argument(help="A manifest.")], as_json: JsonOption = False) -> None:
     """Count a manifest's images by source and diagnosis, and print its hash."""
     from dermdistill.data.manifest import manifest_hash, read_manifest
 
     table = read_manifest(manifest)
+    if as_json:
+        counts = {
+            str(name): {"images": len(rows), "melanomas": int(rows["melanoma"].sum()),
+                        "diagnoses": rows["diagnosis"].fillna("open").value_counts().to_dict()}
+            for name, rows in table.groupby("source")
+        }  # fmt: skip
+        print_json({"sha256": manifest_hash(table), "images": len(table), "sources": counts})
+        return
     _show(table)
     typer.echo(f"SHA-256 {manifest_hash(table)}")
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dermdistill.cli.options import AcceleratorOption
+
 app = typer.Typer()
 
 
@@ -15,7 +17,7 @@ def demo(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Work folder; by default work/demo or work/demo-real.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Go all the way from images to predictions in a few minutes, and say where everything is."""
     import time

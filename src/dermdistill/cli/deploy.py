@@ -11,7 +11,10 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.completion import model_names
+from dermdistill.cli.options import JsonOption, ModelOption, ThresholdOption, print_json
+from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
 DICOM = "DICOM"
@@ -26,6 +29,14 @@ class Format(StrEnum):
 class Runtime(StrEnum):
     onnxruntime = "onnxruntime"
     openvino = "openvino"
+    executorch = "executorch"
+    litert = "litert"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
 
 
 class WhenDamaged(StrEnum):
@@ -40,39 +51,116 @@ class DicomKind(StrEnum):
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished student or teacher.")],
-    manifest: Annotated[Path, typer.Option(help="The manifest that it was trained on.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    run: Annotated[Path | None, typer.Argument(help="A finished student or teacher.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="The manifest that it was trained on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle's folder.")] = None,
+    from_bundle: Annotated[
+        str | None, typer.Option("--from", help="In place of a run: a bundle, or the name of one that ships.")
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option(help="Further forms of the network, by commas, or `all`; see docs/how-to/formats.md.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="What forms are calibrated and compared on: a folder of images, or a manifest."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=20, help="How many of these images.")] = 600,
+    for_this_machine: Annotated[
+        bool, typer.Option("--for-this-machine", help="Keep only the form that is fastest here.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="The bundle's name; by default the run's.")] = None,
     report: Annotated[Path | None, typer.Option(help="A report.json whose figures go into the card.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
-    """Write a verified bundle: ONNX graph, preprocessing, classes, thresholds, licence, card."""
-    from dermdistill.data.manifest import read_manifest
-    from dermdistill.export.bundle import export_bundle
+    """Write a verified bundle: ONNX graph, preprocessing, classes, thresholds, licence, card.
 
-    folder = export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
-    typer.echo(f"verified bundle in {folder}")
+    With --formats, further forms of the network come into it, for other runtimes and precisions, each compared with
+    the ONNX graph on images before anything is written. A form that cannot be made here is named with the reason.
+    """
+    if (run is None) == (from_bundle is None) or out is None:
+        raise InputError("name a finished run or --from BUNDLE, not both, and a folder with --out")
+    if for_this_machine and formats is None:
+        formats = "all"
+    if run is not None:
+        if manifest is None:
+            raise InputError("--manifest is missing: the manifest that the run was trained on")
+        from dermdistill.data.manifest import read_manifest
+        from dermdistill.export.bundle import export_bundle
+
+        export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
+    elif formats is None:
+        raise InputError("--from needs --formats: which forms are to be made; `all` makes every one")
+    if formats is not None:
+        from dermdistill.export.convert import convert
+        from dermdistill.predict.bundle import find_bundle
+
+        source = out if from_bundle is None else find_bundle(from_bundle)
+        convert(
+            source, formats.split(","), out, images=images or manifest, count=count, force=force or run is not None,
+            tell=talk.say,
+        )  # fmt: skip
+        if for_this_machine:
+            _keep_fastest(out)
+    talk.say(f"verified bundle in {out}")
+
+
+def _keep_fastest(bundle: Path) -> None:
+    from dermdistill.bench.measure import FULL
+    from dermdistill.bench.run import fastest
+    from dermdistill.export.convert import keep
+    from dermdistill.predict.variants import form_for
+
+    found = fastest(bundle, FULL, talk.note)
+    form = form_for(found.runtime, found.precision)
+    keep(bundle, () if form is None else (form.name,))
+    timing = found.timings[0]
+    talk.say(
+        f"fastest here: {timing.median_ms:.2f} ms an image ({timing.low_ms:.2f} to {timing.high_ms:.2f}), "
+        f"`dermdistill predict --model {bundle} --runtime {found.runtime} --precision {found.precision}`"
+    )
 
 
 @app.command()
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle; by default the one that ships.")] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Argument(
+            help="A bundle's folder, or a name that `dermdistill models` lists; by default the first of them.",
+            autocompletion=model_names,
+        ),
+    ] = None,
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs.")] = Runtime.onnxruntime,
+    precision: Annotated[Precision, typer.Option(help="Of a further form of the network.")] = Precision.fp32,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a bundle on this machine: its hashes, its graphs, and its answers to its own test vectors.
 
+    With a further form of the network (executorch, litert, fp16, int8) its own answers are compared.
+
     Exit code 0: all fits; 2: something differs, and what.
     """
-    from dermdistill.predict.bundle import default_bundle, read_bundle
+    from dermdistill.predict.bundle import open_bundle
     from dermdistill.predict.vectors import verify as run_vectors
+    from dermdistill.predict.vectors import verify_form
 
-    folder = bundle or default_bundle()
-    read = read_bundle(folder)
+    read = open_bundle(bundle)
+    whole = precision is Precision.fp32 and runtime in (Runtime.onnxruntime, Runtime.openvino)
+    checked = list(run_vectors(read, runtime.value) if whole else verify_form(read, runtime.value, precision.value))
+    if as_json:
+        vectors = [
+            {
+                "graph": one.graph, "vector": one.vector, "pixels_max_abs_difference": float(one.pixels),
+                "probability_max_abs_difference": float(one.probability),
+            }
+            for one in checked
+        ]  # fmt: skip
+        print_json({"model": read.spec.name, "folder": str(read.folder), "files": dict(read.spec.files),
+                    "runtime": runtime.value, "precision": precision.value, "vectors": vectors})  # fmt: skip
+        return
     typer.echo("graph,vector,pixels_max_abs_difference,probability_max_abs_difference")
-    for one in run_vectors(read, runtime.value):
+    for one in checked:
         typer.echo(f"{one.graph},{one.vector},{one.pixels},{one.probability:.2g}")
-    typer.echo(f"{folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}", err=True)
+    talk.note(f"{read.folder} gives its own answers here: {len(read.spec.files)} files, {read.spec.name}")
 
 
 @app.command()
@@ -80,12 +168,10 @@ def predict(
     paths: Annotated[
         list[str] | None, typer.Argument(help="Files, folders, patterns, or - for a list on standard input.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A bundle's folder, or a name that `dermdistill models` lists.")
-    ] = None,
+    model: ModelOption = None,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = Format.csv,
     out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
+    threshold: ThresholdOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
@@ -95,8 +181,11 @@ def predict(
         typer.Option("--fast", help="Decode large JPEG files at a fraction of their size, which moves probabilities."),
     ] = False,
     runtime: Annotated[
-        Runtime, typer.Option(help="What runs the graph; openvino needs the extra of that name.")
+        Runtime, typer.Option(help="What runs the network; all but onnxruntime need the extra of that name.")
     ] = Runtime.onnxruntime,
+    precision: Annotated[
+        Precision, typer.Option(help="fp16 and int8 need a bundle with such a form: `dermdistill export --formats`.")
+    ] = Precision.fp32,
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
@@ -150,9 +239,11 @@ def predict(
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = _expand(paths) if paths else None
     predictor = Predictor(
-        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value
-    )
-    typer.echo(predictor.bundle.spec.intended_use, err=True)
+        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value,
+        precision=precision.value,
+    )  # fmt: skip
+    talk.note(predictor.bundle.spec.intended_use)
+    talk.detail(_about(predictor, runtime.value))
     results: Iterator[Any]
     if inputs is None:
         results, uid_of = dicom.fetched(predictor)
@@ -164,13 +255,22 @@ def predict(
     _tell(counts)
 
 
+def _about(predictor: Any, runtime: str) -> str:
+    """From what and with what images are judged."""
+    bundle = predictor.bundle
+    return (
+        f"{bundle.spec.name} {bundle.spec.version} in {bundle.folder}, threshold {predictor.threshold:.4g}, {runtime}, "
+        f"{predictor.threads} threads"
+    )
+
+
 def _expand(paths: list[str]) -> Any:
     """The files that arguments stand for; says what was passed over."""
     from dermdistill.predict.inputs import expand
 
     inputs = expand(paths, sys.stdin if "-" in paths else ())
     if inputs.passed_over:
-        typer.echo(f"passed over: {inputs.summary()}", err=True)
+        talk.note(f"passed over: {inputs.summary()}")
     return inputs
 
 
@@ -199,17 +299,15 @@ class _Counts:
 def _tell(counts: _Counts) -> None:
     """Say what went wrong; raises typer.Exit if images have no probability or no object."""
     if not counts.images:
-        typer.echo("the archive has no such photographs; --query SOPClassUID=… asks for other kinds", err=True)
+        talk.warn("the archive has no such photographs; --query SOPClassUID=… asks for other kinds")
     if counts.damaged:
-        typer.echo(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless", err=True)
+        talk.warn(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless")
     if counts.unreported:
-        message = "images have no DICOM object; their rows say why"
-        typer.echo(f"{counts.unreported} of {counts.images} {message}", err=True)
+        talk.warn(f"{counts.unreported} of {counts.images} images have no DICOM object; their rows say why")
     if counts.failed:
-        message = "images could not be read or judged; their rows say why"
-        typer.echo(f"{counts.failed} of {counts.images} {message}", err=True)
+        talk.warn(f"{counts.failed} of {counts.images} images could not be read or judged; their rows say why")
     if counts.failed or counts.unreported:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _write_all(predictor: Any, results: Iterator[Any], kind: Any, out: Path | None, uid_of: Any) -> _Counts:
@@ -262,10 +360,8 @@ def _output(out: Path | None) -> Iterator[TextIO]:
 
 def _shown(results: Iterator[Any], total: int) -> Iterator[Any]:
     """Results with a progress bar on standard error, for a person who waits for many."""
-    if total < 64 or not sys.stderr.isatty():
+    if total < 64 or sys.stderr is None or not sys.stderr.isatty():
         yield from results
         return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, "predict", total, console=Console(stderr=True), transient=True)
+    with talk.bars() as bars:
+        yield from bars.track(results, total, description="predict")

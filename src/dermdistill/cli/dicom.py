@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
+from dermdistill import talk
 
 
 @dataclass
@@ -47,8 +47,7 @@ class Dicom:
 
         archive, query = Archive(self.url or ""), parse_query(self.query)
         if archive.is_in_the_clear:
-            message = f"warning: images of {archive.host} travel unencrypted; use https:// where there is one"
-            typer.secho(message, fg=typer.colors.YELLOW, err=True)
+            talk.warn(f"warning: images of {archive.host} travel unencrypted; use https:// where there is one")
         self._make_objects(predictor, archive)
         going = Round(predictor, archive, self.objects)
         return going.judge(query), going.uid_of
@@ -57,7 +56,9 @@ class Dicom:
         from dermdistill.predict.dicom_objects import DicomObjects, folder_sink
 
         folders = {"report": self.reports, "capture": self.captures}
-        sinks = {kind: [folder_sink(folder)] for kind, folder in folders.items() if folder is not None}
+        sinks: dict[Any, list[Any]] = {
+            kind: [folder_sink(folder)] for kind, folder in folders.items() if folder is not None
+        }
         for kind in dict.fromkeys(self.store):
             sinks.setdefault(kind, []).append(archive.store)
         self.objects = DicomObjects(predictor, sinks)
@@ -71,4 +72,4 @@ class Dicom:
         for kind, where in places.items():
             if where:
                 told = f"{self.objects.made[kind]} DICOM {kind}s in {' and '.join(map(str, where))}"
-                typer.echo(f"{told}; they name the patient as their images do", err=True)
+                talk.note(f"{told}; they name the patient as their images do")

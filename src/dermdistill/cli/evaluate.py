@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dermdistill import talk
 from dermdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def evaluate(
     for name, other, gap, inside in gap_rows(report)[1]:
         typer.echo(f"mean of the seeds of {name} minus that of {other}: AUROC {gap}, within collections {inside}")
     typer.echo(" ".join(verdict(report)))
-    typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, table: {folder / 'table.md'})")
+    talk.say(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, table: {folder / 'table.md'})")
 
 
 def _of_manifest(path: Path, given: list[str]) -> "tuple[pd.DataFrame, dict[str, ModelPredictions]]":

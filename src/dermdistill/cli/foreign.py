@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dermdistill import talk
 from dermdistill.cli.train import CacheOption, DataOption, OutOption, RecipeArgument
 
 app = typer.Typer()
@@ -28,6 +29,6 @@ def views(
 
     work, fabric = _work(recipe, data, out, cache), make_fabric("cpu", 1)
     fabric.launch()
-    run_recipe(work, fabric, typer.echo, only=lambda _: False, started=lambda: _keep(work, recipe))
-    count = write_views(Session(work, fabric, typer.echo), to, size)
-    typer.echo(f"views: {count} pictures of {size} px, named in {to / 'views.csv'}")
+    run_recipe(work, fabric, talk.say, only=lambda _: False, started=lambda: _keep(work, recipe))
+    count = write_views(Session(work, fabric, talk.say), to, size)
+    talk.say(f"views: {count} pictures of {size} px, named in {to / 'views.csv'}")

@@ -1,9 +1,10 @@
 """`dermdistill models`: list the models that ship with the package."""
 
-import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from dermdistill.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
     from dermdistill.publish.models import Area, ShippedModel
@@ -16,9 +17,7 @@ NOT_SCORED = "not yet scored"
 
 
 @app.command()
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, for machines.")] = False,
-) -> None:
+def models(as_json: JsonOption = False) -> None:
     """List the models that ship with the package: cost, licence of the weights, and figures.
 
     `dermdistill predict --model NAME` uses one of them; without --model it uses the default one.
@@ -30,7 +29,7 @@ def models(
 
     found = shipped_models()
     if as_json:
-        typer.echo(json.dumps([model.model_dump(mode="json") for model in found], indent=1))
+        print_json([model.model_dump(mode="json") for model in found])
         return
     table = Table("", *(f"{model.name} (default)" if model.default else model.name for model in found))
     for label, cells in rows(found):

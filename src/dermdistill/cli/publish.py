@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from dermdistill import talk
+
 app = typer.Typer()
 
 
@@ -26,4 +28,4 @@ def publish(
     from dermdistill.publish.hub import publish_model
 
     folder = publish_model(to, model, run=run, force=force)
-    typer.echo(f"model repository in {folder}; `hf upload NAME {folder}` uploads it")
+    talk.say(f"model repository in {folder}; `hf upload NAME {folder}` uploads it")

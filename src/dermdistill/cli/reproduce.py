@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.options import AcceleratorOption
+from dermdistill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dermdistill.khan2022.recipe import Row, Settings
@@ -40,16 +42,18 @@ def khan2022(
     clock_only: Annotated[bool, typer.Option("--clock-only", help="Only time prediction; train nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Study folder; by default work/khan2022-<budget>.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    accelerator: AcceleratorOption = "auto",
     list_rows: Annotated[bool, typer.Option("--list", help="Show the rows and what is done, and stop.")] = False,
 ) -> None:  # fmt: skip
     """Khan et al. 2022: its systems, its Table 2, its sweeps, and what the faults of its code cost."""
     for value, known, what in ((budget, ("smoke", "full"), "budget"), (weights, (*_WEIGHTS, None), "weights"),
                                (protocol, ("corrected", "as-published"), "protocol")):  # fmt: skip
         if value not in known:
-            raise InputError(f"--{what} is one of {', '.join(word for word in known if word)}, got '{value}'")
+            words = [word for word in known if word]
+            raise InputError(f"--{what} is one of {', '.join(words)}, got '{value}'{did_you_mean(value, words)}")
     if unknown := [name for name in table or () if name not in _TABLES]:
-        raise InputError(f"--table is one of {', '.join(_TABLES)}, got {', '.join(unknown)}")
+        meant = did_you_mean(unknown[0], _TABLES)
+        raise InputError(f"--table is one of {', '.join(_TABLES)}, got {', '.join(unknown)}{meant}")
     changes = {
         "weights": weights, "teacher": teacher, "seeds": seeds, "image_size": image_size, "epochs": epochs,
         "images": images, "timing_images": timing_images,
@@ -84,29 +88,24 @@ def _rows(
 
 
 def _study(settings: "Settings", folder: Path, data: Path | None, cache: Path | None, accelerator: str) -> "Study":
-    import logging
-    import warnings
-
+    from dermdistill.cli.manners import hear_libraries
     from dermdistill.khan2022.reproduce import open_study
     from dermdistill.training.loop import make_fabric
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    hear_libraries()
     fabric = make_fabric(accelerator)
     fabric.launch()
     return open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
 
 
 def _carry_out(study: "Study", rows: "list[Row]", timed: bool) -> None:
+    from dermdistill.cli.manners import stopped_in_words
     from dermdistill.khan2022.reproduce import reproduce
 
-    try:
+    with stopped_in_words():
         reproduce(study, rows, timed)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on where it was", err=True)
-        raise typer.Exit(130) from None
     folder = study.folder
-    typer.echo(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, tables: {folder / 'report.md'})")
+    talk.say(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, tables: {folder / 'report.md'})")
 
 
 def _tell(log: Path) -> Any:
@@ -114,7 +113,7 @@ def _tell(log: Path) -> Any:
     from datetime import UTC, datetime
 
     def tell(line: str) -> None:
-        typer.echo(line)
+        talk.say(line)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dermdistill import talk
 from dermdistill.cli.deploy import WhenDamaged
+from dermdistill.cli.options import ModelOption, ThresholdOption
 
 app = typer.Typer()
 LIMITS, KEYS = "Limits", "Keys and browsers"
@@ -13,12 +15,12 @@ LIMITS, KEYS = "Limits", "Keys and browsers"
 
 @app.command()
 def serve(
-    model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that ships.")] = None,
+    model: ModelOption = None,
     host: Annotated[str, typer.Option(help="The address to listen on; others reach it only if you change it.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
-    threshold: Annotated[str | None, typer.Option(help="One of the bundle's thresholds, or a number.")] = None,
+    threshold: ThresholdOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
     decoders: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="The most images of a forward pass.")] = 16,
@@ -86,11 +88,10 @@ def serve(
 
 
 def _greet(predictor: Any, settings: Any, address: str) -> None:
-    typer.echo(predictor.bundle.spec.intended_use, err=True)
+    talk.note(predictor.bundle.spec.intended_use)
     if not settings.is_local and settings.keys is None:
-        message = f"warning: everybody who reaches {settings.host} is answered; ask for keys with --keys"
-        typer.secho(message, fg=typer.colors.YELLOW, err=True)
-    typer.echo(f"serving {predictor.bundle.spec.name} on {address}", err=True)
+        talk.warn(f"warning: everybody who reaches {settings.host} is answered; ask for keys with --keys")
+    talk.note(f"serving {predictor.bundle.spec.name} on {address}")
 
 
 @app.command()
@@ -103,6 +104,6 @@ def serve_key(
     from dermdistill.serve.keys import add_key
 
     key = add_key(keys, name)
-    typer.echo(f"the hash of the key is in {keys}; the key itself is kept nowhere, so note it now", err=True)
+    talk.note(f"the hash of the key is in {keys}; the key itself is kept nowhere, so note it now")
     with printing():
         typer.echo(key)

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from dermdistill.errors import InputError
+from dermdistill import talk
+from dermdistill.cli.options import AcceleratorOption, JsonOption, print_json
+from dermdistill.errors import InputError, did_you_mean, no_such
 
 app = typer.Typer()
 
@@ -15,7 +17,6 @@ RecipeArgument = Annotated[Path, typer.Argument(help="A TOML recipe.", show_defa
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the recipe's sources.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Work folder; by default work/<recipe's name>.")]
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of decoded images.")]
-AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
 DevicesOption = Annotated[int, typer.Option(help="How many devices; more than one trains with DDP.", min=1)]
 TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves to <out>/tensorboard as well.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Only the one of this name.")]
@@ -33,28 +34,36 @@ def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None)
     from dermdistill.recipe.spec import load_recipe
     from dermdistill.recipe.work import Work
 
+    if not recipe.exists():
+        raise InputError(f"no such recipe: {recipe}{_shipped(recipe)}")
     loaded = load_recipe(recipe)
     return Work(loaded, out or Path("work") / loaded.name, data, cache)
+
+
+def _shipped(recipe: Path) -> str:
+    """What to do about a recipe that is not there, if one of its name, or nearly, comes with the package."""
+    from dermdistill.recipe.shipped import shipped_recipes
+
+    name, known = recipe.with_suffix("").as_posix(), shipped_recipes()
+    if name in known:
+        return f"; one of this name comes with the package: `dermdistill recipes copy {name}`"
+    close = did_you_mean(name, known)
+    return f"{close} `dermdistill recipes` lists those of the package" if close else ""
 
 
 @contextmanager
 def _launched(work: Any, accelerator: str, devices: int = 1, tensorboard: bool = False) -> Iterator[Any]:
     """Fabric with its processes; a stop by the user ends the command in words."""
-    import logging
-    import warnings
-
+    from dermdistill.cli.manners import hear_libraries, stopped_in_words
     from dermdistill.training.loop import make_fabric
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    hear_libraries()
     folder = work.folder / "tensorboard" if tensorboard else None
     fabric = make_fabric(accelerator, devices, work.recipe.precision, folder)
     fabric.launch()
-    try:
+    talk.detail(f"work folder {work.folder}; on {fabric.device}, {fabric.world_size} process(es)")
+    with stopped_in_words():
         yield fabric
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on where it was", err=True)
-        raise typer.Exit(130) from None
 
 
 def _tell(fabric: Any, log: Path) -> Callable[[str], None]:
@@ -63,7 +72,7 @@ def _tell(fabric: Any, log: Path) -> Callable[[str], None]:
     from datetime import UTC, datetime
 
     def tell(line: str) -> None:
-        typer.echo(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+        talk.say(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
@@ -93,7 +102,7 @@ def run(
 
     began, work = time.monotonic(), _work(recipe, data, out, cache)
     if dry_run:
-        _show_plan(work, redo or (), check=True)
+        _show_plan(work, redo or ())
         return
     carry_out(work, recipe, accelerator, devices, tensorboard, redo=redo or (), only=_one(work, only))
     if only is None:
@@ -114,38 +123,96 @@ def _one(work: Any, name: str | None) -> Any:
 def status(
     work: Annotated[Path, typer.Argument(help="A work folder, or a recipe.", show_default=False)],
     out: OutOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show each stage of a recipe and how it stands: done, to do, or differs from what the recipe asks for."""
+    """Show each stage of a recipe and how it stands: done, running, begun, to do, or not what the recipe asks for.
+
+    Beside it stand the epochs or views that are done, the time that was spent and, where it can be told, what is left.
+    """
+    if not work.exists():
+        near = did_you_mean(work, map(str, (*Path("work").glob("*/"), *Path().glob("*.toml"))))
+        raise InputError(f"no such work folder or recipe: {work}{near}")
     folder = work if work.is_dir() else None
     recipe = work / COPY if work.is_dir() else work
     if folder is not None and not recipe.is_file():
         raise InputError(
             f"{folder} has no {COPY}, which `dermdistill run` leaves there: give the recipe, and the folder with --out"
         )
-    _show_plan(_work(recipe, None, out or folder, None), (), check=False)
+    from dermdistill.recipe.progress import look
+    from dermdistill.recipe.run import intended
+
+    meant = _work(recipe, None, out or folder, None)
+    standing = intended(meant)
+    progress = look(meant, standing)
+    if as_json:
+        stages = [one.plain() for one in progress]
+        print_json({"recipe": meant.recipe.name, "folder": str(meant.folder), "stages": stages})
+        return
+    _show_progress(meant, progress)
+    _tell_differences(standing)
 
 
-def _show_plan(work: Any, redo: Any, check: bool) -> None:
+def _show_progress(work: Any, progress: Any) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{work.recipe.name} in {work.folder}"
+    table = Table("stage", "state", "steps", "time", "left", "what changed", title=title, box=SIMPLE)
+    for one in progress:
+        steps = "{}/{} {}".format(*one.steps, one.unit) if one.steps else ""
+        changes = "\n".join(map(str, one.state.changes))
+        table.add_row(one.stage.name, one.standing, steps, duration(one.seconds), duration(one.seconds_left), changes)
+    Console().print(table)
+    open_ = [one for one in progress if one.standing != "done"]
+    spent = sum(one.seconds or 0 for one in progress)
+    words = [f"{len(progress) - len(open_)} of {len(progress)} stages done"]
+    if spent:
+        words.append(f"trained for {duration(spent)}")
+    left = sum(one.seconds_left or 0 for one in open_)
+    if left:
+        unknown = any(one.seconds_left is None for one in open_ if one.stage.kind in ("teach", "soften", "distill"))
+        words.append(f"{'at least' if unknown else 'about'} {duration(left)} of training left")
+    typer.echo("; ".join(words))
+
+
+def duration(seconds: float | None) -> str:
+    """A time in words: `42 s`, `7 min`, `3 h 20 min`; nothing if it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _show_plan(work: Any, redo: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from dermdistill.recipe.checks import refuse_problems
     from dermdistill.recipe.run import intended
-    from dermdistill.recipe.stage import mend
 
     table = Table("stage", "state", "what changed", title=f"{work.recipe.name} in {work.folder}")
     standing = intended(work, redo)
     for stage, state in standing:
         table.add_row(stage.name, state.standing, "\n".join(map(str, state.changes)))
     Console().print(table)
+    if not _tell_differences(standing):
+        refuse_problems(work, standing)
+
+
+def _tell_differences(standing: Any) -> bool:
+    """Say what to do about stages that differ; whether there are any."""
+    from dermdistill.recipe.stage import mend
+
     different = [stage for stage, state in standing if state.standing == "differs"]
     if different:
         typer.echo(
             "What differs was made from something else than the recipe asks for now, and is never replaced in silence: "
             f"{mend(different[0])}."
         )
-    elif check:
-        refuse_problems(work, standing)
+    return bool(different)
 
 
 def carry_out(
@@ -188,6 +255,8 @@ def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> N
 
     from rich.console import Console
 
+    if talk.loudness() == talk.Loudness.QUIET:
+        return
     from dermdistill.classes import DISCLAIMER
     from dermdistill.cli.key_table import key_table
     from dermdistill.evaluate.document import load_report
@@ -212,7 +281,7 @@ def _stage_command(kind: Any, name: str | None, work: Any, recipe: Path, acceler
     if not known:
         raise InputError(f"the recipe has no stage '{kind}'; `dermdistill run --dry-run` shows those that it has")
     if name is not None and name not in known:
-        raise InputError(f"the recipe has no '{name}', it has {', '.join(dict.fromkeys(known))}")
+        raise no_such("model of this recipe", name, dict.fromkeys(known))
     carry_out(work, recipe, accelerator, *options, only=of_kind(kind, name))
 
 
@@ -259,13 +328,20 @@ def distill(
 
 
 @app.command()
-def students() -> None:
+def students(as_json: JsonOption = False) -> None:
     """List the students with their parameters and multiply-accumulates."""
     from rich.console import Console
     from rich.table import Table
 
     from dermdistill.networks.registry import BUDGET, table
 
+    if as_json:
+        print_json([
+            {"name": spec.name, "image_size": spec.image_size, "parameters": count.parameters, "macs": count.macs,
+             "fits": count.parameters <= BUDGET, "description": spec.description}
+            for spec, count in table()
+        ])  # fmt: skip
+        return
     shown = Table("student", "image", "parameters", "million MACs", "fits", "what it is")
     for spec, count in table():
         fits = "yes" if count.parameters <= BUDGET else "no"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.data.reading import read_table
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, did_you_mean
 from dermdistill.files import atomic_path, sha256_json
 
 COLUMNS: dict[str, str] = {
@@ -58,7 +58,10 @@ def validate(manifest: pd.DataFrame, *, unique: bool = True) -> pd.DataFrame:
         raise InputError(f"the manifest lacks the columns {', '.join(missing)}; it needs {', '.join(REQUIRED)}")
     unknown = [name for name in manifest.columns if name not in COLUMNS]
     if unknown:
-        raise InputError(f"the manifest has unknown columns: {', '.join(unknown)}; known are {', '.join(COLUMNS)}")
+        raise InputError(
+            f"the manifest has unknown columns: {', '.join(unknown)}; known are {', '.join(COLUMNS)}"
+            + did_you_mean(unknown[0], COLUMNS)
+        )
     table = manifest.reindex(columns=list(COLUMNS)).reset_index(drop=True)
     problems = [f"{name}: {count} values missing" for name in REQUIRED if (count := int(table[name].isna().sum()))]
     if problems:

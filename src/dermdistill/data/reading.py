@@ -72,6 +72,7 @@ def _text(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
     if declared:
         text = rest
     separator = declared[1] if declared else _separator(text, path)
+    _check_columns(_first_line(text).count(separator) + 1, path)
     try:
         table = pd.read_csv(
             io.StringIO(text), sep=separator, dtype="string", header=0 if header else None, nrows=nrows,
@@ -81,7 +82,6 @@ def _text(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
         how = f"read as {encoding.removesuffix('-sig')}, separated by {_SEPARATORS.get(separator, repr(separator))}"
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not a readable table ({how}): {reason}; save it as UTF-8 with commas") from None
-    _check_columns(table, path)
     if separator != ",":
         table = table.apply(lambda column: column.astype("string").str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True))
     return table
@@ -103,7 +103,7 @@ def _encoding(content: bytes) -> str:
 
 def _separator(text: str, path: Path) -> str:
     """The separator that the first line has most of, outside quotes; tabs in a file that is so named."""
-    first = re.sub(r'"[^"]*"', "", next((line for line in io.StringIO(text) if line.strip()), ""))
+    first = _first_line(text)
     if path.suffix.lower() in (".tab", ".tsv") and "\t" in first:
         return "\t"
     return max(_SEPARATORS, key=first.count) if any(one in first for one in _SEPARATORS) else ","
@@ -116,10 +116,15 @@ def _excel(path: Path, header: bool, nrows: int | None) -> pd.DataFrame:
         table = pd.read_excel(path, dtype="string", header=0 if header else None, nrows=nrows, engine="openpyxl")
     except Exception as error:  # openpyxl raises nearly anything on damaged files
         raise InputError(f"{path} is not a readable Excel workbook: {' '.join(str(error).split())}") from None
-    _check_columns(table, path)
+    _check_columns(len(table.columns), path)
     return table
 
 
-def _check_columns(table: pd.DataFrame, path: Path) -> None:
-    if len(table.columns) > MAX_COLUMNS:
-        raise InputError(f"{path} has {len(table.columns):,} columns, at most {MAX_COLUMNS:,} are read")
+def _check_columns(count: int, path: Path) -> None:
+    if count > MAX_COLUMNS:
+        raise InputError(f"{path} has {count:,} columns, at most {MAX_COLUMNS:,} are read")
+
+
+def _first_line(text: str) -> str:
+    """The first line that is not blank, without what stands in quotes."""
+    return re.sub(r'"[^"]*"', "", next((line for line in io.StringIO(text) if line.strip()), ""))

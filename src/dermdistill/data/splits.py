@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from dermdistill.data.ids import connected, keys, photographs
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.data.spec import Fold, SplitsFile
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, no_such
 from dermdistill.files import sha256_json, write_json
 from dermdistill.specs import load_header
 
@@ -226,7 +226,7 @@ def roles(splits: Splits, held_out: int | str, validation: int | None) -> dict[s
     known = set(splits.folds.values())
     for fold in (held_out, validation):
         if fold is not None and fold not in known:
-            raise InputError(f"there is no fold {fold!r}; the splits have {sorted(map(str, known))}")
+            raise no_such("fold", fold, sorted(map(str, known)))
     if held_out == validation:
         raise InputError(f"fold {held_out!r} cannot both validate and test")
     training = [fold for fold in known if fold not in (held_out, validation, TEST)]

@@ -46,9 +46,7 @@ class BankIdentity(Strict):
 
     def differences(self, asked: "BankIdentity", but: Collection[str] = ()) -> list[str]:
         """A phrase for each key in which `asked` is another bank, with both values; keys in `but` are passed over."""
-        there, here = (_flat(one.model_dump(mode="json", exclude=set(but))) for one in (self, asked))
-        at_default = {"turns": 1} if "turns" not in but else {}  # left out of the dump, so that older hashes stay
-        there, here = {**at_default, **there}, {**at_default, **here}
+        there, here = (_flat(one, but) for one in (self, asked))
         return [
             f"{key} is {_shown(there.get(key))} there, {_shown(here.get(key))} is asked for"
             for key in dict.fromkeys([*there, *here])
@@ -127,10 +125,11 @@ def refuse_another(folder: Path, stored: BankIdentity, asked: BankIdentity, but:
         raise InputError(f"{folder} holds another bank: {'; '.join(different)}; {MEND}")
 
 
-def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """With the keys of `spec` one by one."""
-    spec = content.pop("spec", {})
-    return {**content, **{f"spec.{key}": value for key, value in spec.items()}}
+def _flat(one: BankIdentity, but: Collection[str]) -> dict[str, Any]:
+    """The values of an identity with the keys of `spec` one by one, those too that its dump leaves out."""
+    content = {key: getattr(one, key) for key in BankIdentity.model_fields if key not in but}
+    views = dict(content.pop("spec", {}))
+    return {**content, **{f"spec.{key}": value for key, value in views.items()}}
 
 
 def _shown(value: Any) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.distillation.bank_files import open_folder, open_teacher, read_stored, to_half, undone, write_view
 from dermdistill.distillation.bank_format import BankIdentity, BankTeacher
 from dermdistill.distillation.bank_known import known_logits
@@ -63,7 +63,7 @@ def write_teacher(
     rows = np.array([place[sha256] for sha256 in order], np.int64)
     known = known_logits(others, identity, entry, order)
     teacher = teacher.to(device)
-    with Progress(transient=True) as bars:
+    with talk.bars() as bars:
         bar = bars.add_task(f"soften {entry.name}", total=len(todo))
         for view in todo:
             logits, there = known(view)

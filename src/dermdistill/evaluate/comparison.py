@@ -8,7 +8,7 @@ import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.data.manifest import manifest_hash
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.evaluate.intervals import all_figures, clusters, resamples
 from dermdistill.evaluate.metrics import Scored
 from dermdistill.evaluate.predictions import ModelPredictions
@@ -80,7 +80,7 @@ def gather(
         raise InputError("no models to evaluate; name at least one")
     baseline = spec.baseline or next(iter(models))
     if baseline not in models:
-        raise InputError(f"the baseline '{baseline}' is none of the models: {', '.join(models)}")
+        raise InputError(f"the baseline is '{baseline}': {no_such('model', baseline, models)}")
     table = _same_images(manifest, models, role)
     cluster = clusters(table)
     judged = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
@@ -78,7 +79,9 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
     """Every section of the report."""
     inside = draw_within(comparison.table, comparison.scored, comparison.weights)
     truth = comparison.judged[comparison.baseline].scored.y
-    drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in comparison.scored.items()}
+    with talk.bars() as bars:
+        models = bars.track(comparison.scored.items(), len(comparison.scored), description="bootstrap")
+        drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in models}
     return Report(
         dermdistill=__version__,
         disclaimer=DISCLAIMER,

@@ -20,6 +20,7 @@ from dermdistill.export.card import model_card, weights_licence
 from dermdistill.export.formats.onnx import Deployed, write_onnx
 from dermdistill.export.formats.pixels import write_pixels
 from dermdistill.export.parity import Photographs, check_parity
+from dermdistill.export.place import check_place, swap
 from dermdistill.export.vectors import make_vectors
 from dermdistill.files import sha256_file, write_json
 from dermdistill.licences import UNKNOWN, binding
@@ -78,7 +79,7 @@ def export_bundle(
         IntegrityError: a graph does not agree with PyTorch.
     """
     out = Path(out)
-    _check_place(out, force)
+    check_place(out, force)
     run = Run(Path(run_folder))
     header = run.trained()
     if manifest_hash(manifest) != header.inputs.manifest:
@@ -102,34 +103,8 @@ def export_bundle(
         files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         write_json(folder / "bundle.json", {**facts, "files": files})
         verify(read_bundle(folder))
-        _swap(folder, out)
+        swap(folder, out)
     return out
-
-
-def _check_place(out: Path, force: bool) -> None:
-    """Raise InputError where a bundle may not be written."""
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; choose another folder, or --force to replace it")
-    if out.exists() and not ((out / "bundle.json").is_file() or _is_empty_folder(out)):
-        raise InputError(f"{out} is not a bundle, and only bundles are replaced; choose another folder")
-
-
-def _swap(new: Path, out: Path) -> None:
-    """Put a finished folder in place; an old one goes to the new one's parent, or back if anything fails."""
-    if not out.exists():
-        new.replace(out)
-        return
-    old = new.with_name(f"{new.name}.old")
-    out.replace(old)
-    try:
-        new.replace(out)
-    except OSError:
-        old.replace(out)
-        raise
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _validation(run: Run) -> ModelPredictions:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json, sha256_file, sha256_json, write_json
@@ -128,7 +128,7 @@ def _decode(paths: list[str], sha256s: tuple[str, ...], form: tuple[int, Kind], 
     before: dict[str, Any] = read_json(state) if state.exists() else {"done": 0, "set_aside": {}}
     done, set_aside = before["done"], dict(before["set_aside"])
     images = _map(pixels, "r+")
-    with Progress(transient=True) as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with talk.bars() as bars, ThreadPoolExecutor(os.cpu_count()) as pool:
         bar = bars.add_task(f"decode to {form[0]} px", total=len(paths), completed=done)
         for start in range(done, len(paths), _BLOCK):
             block = range(start, min(start + _BLOCK, len(paths)))

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.files import sha256_json
 from dermdistill.khan2022.protocol import (
     AS_PUBLISHED,
@@ -103,7 +103,7 @@ class Settings(_Strict):
     def _systems_exist(self) -> Self:
         unknown = [name for name in (self.teacher, *self.students) if name not in SYSTEMS]
         if unknown:
-            raise ValueError(f"no systems are called {unknown}; there are {', '.join(SYSTEMS)}")
+            raise ValueError(str(no_such("system", unknown[0], SYSTEMS)))
         return self
 
 
@@ -218,7 +218,7 @@ def named_rows(names: list[str], tables: list[TableName], settings: Settings, pr
     known = {row.name for row in rows}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"no row is called {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise no_such("row", unknown[0], sorted(known))
     return [row for row in rows if not names or row.name in names]
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.khan2022.published import TABLE_2
 from dermdistill.networks.dsnet import DSNet
 from dermdistill.networks.packages import Weights
@@ -93,7 +93,7 @@ def spec_of(name: str) -> SystemSpec:
         InputError: no such system; with those that there are.
     """
     if name not in SYSTEMS:
-        raise InputError(f"no system is called '{name}'; there are {', '.join(SYSTEMS)}")
+        raise no_such("system", name, SYSTEMS)
     return SYSTEMS[name]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.networks.packages import Weights
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def spec(name: str) -> Entry:
     if name in ENTRIES:
         return ENTRIES[name]
     if not name.startswith(_TIMM):
-        known = ", ".join([*names(), f"{_TIMM}<model>", f"{_TIMM}<model>{_CUT}"])
-        raise InputError(f"no student is called '{name}'; there are {known}")
+        raise no_such("student", name, [*names(), f"{_TIMM}<model>", f"{_TIMM}<model>{_CUT}"])
     from dermdistill.networks.pretrained import normalisation, require_known
 
     model, is_cut = name.removeprefix(_TIMM).removesuffix(_CUT), name.endswith(_CUT)

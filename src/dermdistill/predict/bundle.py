@@ -1,10 +1,9 @@
 """The bundle: a folder that holds everything a prediction needs, checked before it is used."""
 
-import difflib
 from importlib import resources
 from pathlib import Path
 
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.files import sha256_file
 from dermdistill.predict.graphs import MAX_GRAPH, check_graph
 from dermdistill.predict.header import GRAPH, PIXELS_GRAPH, AnyHeader, read_header
@@ -85,9 +84,24 @@ def find_bundle(model: str | Path) -> Path:
         return shipped[str(model)]
     if folder.exists():
         return folder
-    close = difflib.get_close_matches(str(model), shipped, 1)
-    meant = f"did you mean '{close[0]}'? " if close else ""
+    close = did_you_mean(model, shipped)
+    these = f"{close} These" if close else "; these"
     raise InputError(
-        f"there is no bundle at {model}, and none of this name ships with the package; {meant}"
-        f"These do: {', '.join(shipped) or 'none'}. `dermdistill export` makes one of a finished run"
+        f"there is no bundle at {model}, and none of this name ships with the package{these} do: "
+        f"{', '.join(shipped) or 'none'}. `dermdistill export` makes one of a finished run"
     )
+
+
+def open_bundle(model: Bundle | str | Path | None = None) -> Bundle:
+    """The bundle that is meant, checked.
+
+    Args:
+        model: a bundle, its folder, the name of one that ships with the package, or None for the default one.
+
+    Raises:
+        InputError: no such bundle.
+        IntegrityError: it is damaged; see `read_bundle`.
+    """
+    if isinstance(model, Bundle):
+        return model
+    return read_bundle(default_bundle() if model is None else find_bundle(model))

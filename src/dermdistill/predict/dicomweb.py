@@ -6,18 +6,18 @@ in the order of the answers; they hold nothing that the archive says of patients
 
 import contextlib
 import dataclasses
-import difflib
 import importlib.util
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dermdistill.errors import DermdistillError, InputError, MissingExtraError
+from dermdistill.errors import DermdistillError, InputError, MissingExtraError, did_you_mean
 from dermdistill.images.dicom.files import expand_frames, split_frame
 from dermdistill.images.dicom.header import PHOTOGRAPHS
 from dermdistill.predict.dicom_objects import DicomObjects
@@ -34,7 +34,9 @@ TIMEOUT = 60.0
 _PAGE = 200
 """Images of one answer to a query."""
 _ATTEMPTS = 3
-"""Of a request that the archive says to repeat (408, 429, 502, 503, 504)."""
+"""Of a request that the archive says to repeat."""
+_BUSY = (408, 429, 502, 503, 504)
+"""The statuses that say so."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -61,9 +63,7 @@ def parse_query(words: Sequence[str]) -> dict[str, str]:
         if not equals or not value:
             raise InputError("a condition needs a keyword and a value, such as StudyDate=20260101-20260131")
         if keyword not in keyword_dict:
-            close = difflib.get_close_matches(keyword, keyword_dict, 1)
-            meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"'{keyword[:64]}' is no keyword of DICOM{meant}")
+            raise InputError(f"'{keyword[:64]}' is no keyword of DICOM{did_you_mean(keyword, keyword_dict)}")
         found[keyword] = value
     return found
 
@@ -98,8 +98,7 @@ class Archive:
         """Whether what travels can be read on the way."""
         headers = {"Authorization": given} if given else None
         self._client = DICOMwebClient(url.rstrip("/"), headers=headers, timeout=TIMEOUT, chunk_size=2**40)
-        codes = (408, 429, 502, 503, 504)
-        self._client.set_http_retry_params(True, _ATTEMPTS, 500, codes)
+        self._client.set_http_retry_params(True, _ATTEMPTS, 500, tuple(map(HTTPStatus, _BUSY)))
 
     def find(self, query: Mapping[str, str]) -> Iterator[Found]:
         """The photographs that a query finds, each once.
@@ -162,7 +161,7 @@ class Archive:
         except DermdistillError:
             raise
         except (HTTPError, RetryError) as error:
-            response = error.response if isinstance(error, HTTPError) else error.last_attempt.value
+            response: Any = error.response if isinstance(error, HTTPError) else error.last_attempt.value
             remedy = f"; check {AUTHORIZATION}" if response.status_code in (401, 403) else ""
             told = f"the archive at {self.host} answers {what} with HTTP {response.status_code}"
             raise InputError(f"{told}{remedy}") from None

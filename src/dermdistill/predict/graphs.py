@@ -17,12 +17,13 @@ MAX_NODES = 20_000
 OPSETS = range(7, 27)
 """Versions of the ONNX operators that are read; exports have 18."""
 _NAMES = """
-Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv DepthToSpace Div Elu Equal
-Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
-GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less
-LessOrEqual Log LogSoftmax MatMul Max MaxPool Min Mish Mod Mul Neg Not Or PRelu Pad Pow Range Reciprocal ReduceL2
-ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid
-Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where
+Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv DepthToSpace
+DequantizeLinear Div Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater
+GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu
+Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Min Mish Mod Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range
+Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round
+Selu Shape Sigmoid Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
+Where
 """
 OPERATORS = frozenset(_NAMES.split())
 """Operators of ONNX's own domain from which networks for images are made. None has a subgraph, draws random numbers, or

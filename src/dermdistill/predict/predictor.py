@@ -8,13 +8,14 @@ from typing import Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.graphs import read_metadata
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
+from dermdistill.predict.variants import Precision, find_graph
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
@@ -75,11 +76,13 @@ class Predictor:
             use.
         fast: decode a JPEG file of more than four times the model's side at a fraction of its size, never below twice
             that side, which takes a fraction of the time and moves probabilities by some hundredths.
-        runtime: what runs the graph: 'onnxruntime', or 'openvino', which needs the extra `openvino`.
+        runtime: what runs the network: 'onnxruntime', or 'openvino', 'executorch' or 'litert', which need the extras of
+            these names; the last two need a bundle with their form of the network.
+        precision: 'fp32', or 'fp16' or 'int8', which need a bundle with such a form (`dermdistill export --formats`).
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
 
     Raises:
-        InputError: no such bundle or threshold.
+        InputError: no such bundle or threshold, or the bundle has no such form.
         IntegrityError: the bundle or its graph is damaged, or they contradict each other.
         MissingExtraError: the runtime is not installed.
 
@@ -108,20 +111,24 @@ class Predictor:
         fast: bool = False,
         damaged: WhenDamaged = "refuse",
         runtime: RuntimeName = "onnxruntime",
+        precision: Precision = "fp32",
     ):
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
         if damaged not in get_args(WhenDamaged):
-            raise InputError(f"damaged must be one of {', '.join(get_args(WhenDamaged))}, got '{damaged}'")
-        if not isinstance(model, Bundle):
-            model = read_bundle(default_bundle() if model is None else find_bundle(model))
-        self.bundle = model
+            known = get_args(WhenDamaged)
+            raise InputError(
+                f"damaged must be one of {', '.join(known)}, got '{damaged}'{did_you_mean(damaged, known)}"
+            )
+        self.bundle = open_bundle(model)
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()
         self._judges_damaged = damaged == "judge"
         self._at_least = SCALED_SIDES * self.bundle.spec.input.size if fast else None
-        # ONNX Runtime works on the thread that asks, since its own would spin and wait; OpenVINO has only its own
-        self._runtime = load(self.bundle.graph, 1 if runtime == "onnxruntime" else self.threads, runtime)
+        self.graph = find_graph(self.bundle, runtime, precision)
+        # the others work on the thread that asks, since threads of their own would spin and wait; OpenVINO has only its
+        # own
+        self._runtime = load(self.graph, self.threads if runtime == "openvino" else 1, runtime)
         _check_agreement(self.bundle, self._runtime)
 
     @property
@@ -153,7 +160,7 @@ class Predictor:
         (found,) = self._runtime.run(["probabilities"], as_batch(images))
         if found.shape != (len(images), len(self.classes)):
             expected = (len(images), len(self.classes))
-            raise IntegrityError(f"{self.bundle.graph} gave probabilities of shape {found.shape}, expected {expected}")
+            raise IntegrityError(f"{self.graph} gave probabilities of shape {found.shape}, expected {expected}")
         return found
 
     def predict(self, files: Iterable[Source] | Source, batch_size: int = 16) -> Iterator[Result]:
@@ -263,7 +270,10 @@ def resolve_threshold(bundle: Bundle, threshold: str | float | None) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise InputError(f"threshold must be one of {', '.join(known)} or a number from 0 to 1, got '{threshold}'")
+        raise InputError(
+            f"threshold must be one of {', '.join(known)} or a number from 0 to 1, got '{threshold}'"
+            + did_you_mean(threshold, known)
+        )
     return value
 
 

@@ -5,10 +5,10 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from dermdistill.errors import InputError, IntegrityError, MissingExtraError
+from dermdistill.errors import InputError, IntegrityError, MissingExtraError, did_you_mean
 from dermdistill.privacy import onnx_runtime, openvino
 
-RuntimeName = Literal["onnxruntime", "openvino"]
+RuntimeName = Literal["onnxruntime", "openvino", "executorch", "litert"]
 
 
 class Runtime(Protocol):
@@ -29,7 +29,8 @@ def load(graph: Path, threads: int | None = None, runtime: str = "onnxruntime") 
     """Load a graph.
 
     Args:
-        graph: the ONNX file.
+        graph: the file: ONNX for ONNX Runtime, ONNX or its own form for OpenVINO, .pte for ExecuTorch, .tflite for
+            LiteRT.
         threads: of the runtime; by default all cores.
         runtime: one of `RuntimeName`.
 
@@ -43,7 +44,16 @@ def load(graph: Path, threads: int | None = None, runtime: str = "onnxruntime") 
             return OnnxRuntime(graph, threads)
         case "openvino":
             return OpenVino(graph, threads)
-    raise InputError(f"runtime must be one of {', '.join(get_args(RuntimeName))}, got '{runtime}'")
+        case "executorch":
+            from dermdistill.predict.mobile import ExecuTorch
+
+            return ExecuTorch(graph, threads)
+        case "litert":
+            from dermdistill.predict.mobile import LiteRt
+
+            return LiteRt(graph, threads)
+    known = get_args(RuntimeName)
+    raise InputError(f"runtime must be one of {', '.join(known)}, got '{runtime}'{did_you_mean(runtime, known)}")
 
 
 class OnnxRuntime:
@@ -83,22 +93,23 @@ class OpenVino:
     """A graph in OpenVINO, with products in float32: its own choice, bfloat16 where there is any, changes answers.
 
     Args:
-        graph: the ONNX file.
+        graph: the ONNX file, or the .xml file of OpenVINO's own form.
         threads: of OpenVINO, each of which takes one call at a time; by default all cores, all at work on one call.
+        streams: calls that run side by side; by default one for each of `threads`. With 1, all work on one call.
 
     Raises:
         IntegrityError: OpenVINO cannot load the graph.
         MissingExtraError: OpenVINO is not installed.
     """
 
-    def __init__(self, graph: Path, threads: int | None = None):
+    def __init__(self, graph: Path, threads: int | None = None, streams: int | None = None):
         try:
             runtime = openvino()
         except ModuleNotFoundError as error:
             raise MissingExtraError("openvino", error.name or "openvino") from None
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
-            options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+            options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams or threads}
         self.graph = graph
         try:
             self._model = runtime.compile_model(str(graph), "CPU", options)

@@ -13,9 +13,12 @@ from PIL import Image
 from dermdistill.errors import IntegrityError
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle
-from dermdistill.predict.header import BundleHeader, BundleHeader1, Pattern, Vector
+from dermdistill.predict.header import AnyHeader, BundleHeader, BundleHeader1, Pattern, Vector
 from dermdistill.predict.runtime import RuntimeName, as_batch, load
+from dermdistill.predict.variants import find_graph, form_for, read_certificate
 
+FORM_TOLERANCE = 0.02
+"""Of a probability, between two machines that run the same form."""
 SAMPLES = 16
 """Rows and columns of the resized image that a vector tells."""
 _DIVISOR, _CYCLE = 64, 64
@@ -104,6 +107,54 @@ def verify(bundle: Bundle, runtime: RuntimeName = "onnxruntime") -> list[Checked
     ]
     if wrong:
         raise IntegrityError(f"{bundle.folder} does not give its own answers here:\n" + "\n".join(wrong))
+    return checked
+
+
+def resized(spec: AnyHeader) -> np.ndarray:
+    """The images of a bundle's test vectors as its network takes them, uint8 [N, S, S, 3]; none in format 1."""
+    size = spec.input.size
+    if isinstance(spec, BundleHeader1):
+        return np.empty((0, size, size, 3), np.uint8)
+    return np.stack([resize_square(Image.fromarray(draw(vector.image)), size) for vector in spec.vectors.images])
+
+
+def verify_form(bundle: Bundle, runtime: str, precision: str) -> list[Checked]:
+    """Run the test vectors of a bundle through a further form of its network.
+
+    A form of fewer bits has answers of its own, which its certificate keeps. Processors sum eight bits in different
+    ways: one that lets sums overflow gives other answers here.
+
+    Args:
+        bundle: with such a form.
+        runtime: what runs it.
+        precision: of the form.
+
+    Returns:
+        How far it was off for each vector.
+
+    Raises:
+        InputError: the bundle has no such form.
+        IntegrityError: it cannot be run, its certificate has no answers, or one differs by more than `FORM_TOLERANCE`.
+    """
+    graph, form, certificate = find_graph(bundle, runtime, precision), form_for(runtime, precision), None
+    if form is not None:
+        certificate = read_certificate(bundle)
+    known = certificate.variants.get(form.name) if certificate is not None and form is not None else None
+    images = resized(bundle.spec)
+    if known is None or isinstance(bundle.spec, BundleHeader1) or len(known.answers) != len(images):
+        raise IntegrityError(f"{bundle.folder} keeps no answers of {graph.name} to its test vectors; export it again")
+    found = load(graph, 1, runtime).run(["probabilities"], as_batch(images))[0]
+    off = np.abs(found - np.array(known.answers)).max(1)
+    checked = [
+        Checked(vector=vector.name, graph=graph.name, pixels=0, probability=float(one))
+        for vector, one in zip(bundle.spec.vectors.images, off, strict=True)
+    ]
+    if wrong := [one for one in checked if not one.probability <= FORM_TOLERANCE]:
+        said = ", ".join(f"'{one.vector}' by {one.probability:.2g}" for one in wrong)
+        raise IntegrityError(
+            f"{graph.name} does not give its own answers here: probabilities of the vectors differ, {said} (allowed "
+            f"{FORM_TOLERANCE:g}); use another form on this machine"
+        )
     return checked
 
 

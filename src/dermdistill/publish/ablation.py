@@ -24,7 +24,7 @@ import pandas as pd
 
 from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.manifest import manifest_hash, read_manifest
-from dermdistill.errors import DermdistillError, InputError
+from dermdistill.errors import DermdistillError, InputError, no_such
 from dermdistill.evaluate.analyses.sources import draw_within
 from dermdistill.evaluate.intervals import Difference, Figure, clusters, difference, figure, in_blocks, resamples
 from dermdistill.evaluate.metrics import Scored, auroc
@@ -72,7 +72,7 @@ def recipes(recipe: Recipe, rows: Sequence[str] | None = None) -> list[Recipe]:
     """
     unknown = sorted(set(rows or ()) - set(ROWS))
     if unknown:
-        raise InputError(f"no row is called '{unknown[0]}'; there are {', '.join(ROWS)}")
+        raise no_such("row", unknown[0], ROWS)
     alike = {student.model_copy(update={"name": "", "seed": None}) for student in recipe.students}
     if len(alike) > 1 or any(student.labels != "none" for student in recipe.students):
         raise InputError("the students of an ablation must differ in their seeds alone and have labels = 'none'")

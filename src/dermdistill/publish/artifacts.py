@@ -21,11 +21,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from dermdistill.errors import DermdistillError, InputError, IntegrityError
+from dermdistill import talk
+from dermdistill.errors import DermdistillError, InputError, IntegrityError, no_such
 from dermdistill.files import atomic_path, read_json, sha256_file, write_json
 from dermdistill.specs import Name, Strict, parse
 
 INDEX = "artifacts.json"
+_CHUNK = 1 << 20
 KEPT = frozenset({"run.json", "metrics.jsonl", "predictions.parquet", "model.safetensors"})
 """The files of a run that its archive holds; weights only of networks within the budget."""
 
@@ -60,7 +62,7 @@ class ArtifactIndex(Strict):
         wanted = list(names) or list(known)
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise InputError(f"no artefact is called {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
+            raise no_such("artefact", unknown[0], known)
         return [known[name] for name in wanted]
 
 
@@ -188,8 +190,14 @@ def _bring(source: str, artifact: Artifact, out: Path) -> None:
         return
     url = f"{source.rstrip('/')}/{artifact.file}"
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer, out.open("wb") as stream:
-            shutil.copyfileobj(answer, stream)
+        with (
+            urllib.request.urlopen(url, timeout=60) as answer, out.open("wb") as stream,
+            talk.bars(of_bytes=True) as bars,
+        ):  # fmt: skip
+            bar = bars.add_task(artifact.file, total=artifact.bytes)
+            while content := answer.read(_CHUNK):
+                stream.write(content)
+                bars.advance(bar, len(content))
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise InputError(f"{url} cannot be fetched ({error}); check the address, or give a folder") from None
 

@@ -21,7 +21,7 @@ from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import sha256_file, write_text
 from dermdistill.predict.header import read_header
 from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
-from dermdistill.publish.models import out_of_fold
+from dermdistill.publish.models import Area, out_of_fold
 from dermdistill.publish.repository import add_root, find_root, replace_between
 
 HEAD = "| tested on | images (melanomas) | AUROC | sensitivity | specificity |"
@@ -86,9 +86,10 @@ def rows(root: Path) -> list[Row]:
 
 
 def _figure(metric: Figure) -> tuple[float, float, float]:
-    if metric.low is None or metric.high is None:
+    area = Area.of(metric)
+    if area is None or area.low is None or area.high is None:
         raise InputError(f"a figure of the table is undefined: {metric.reason}")
-    return _value(metric), metric.low, metric.high
+    return area.value, area.low, area.high
 
 
 def _value(metric: Figure) -> float:

@@ -25,7 +25,7 @@ from dermdistill.licences import kind_of
 from dermdistill.networks import timm_cut
 from dermdistill.networks.pretrained import size_options
 from dermdistill.networks.registry import ENTRIES
-from dermdistill.predict.bundle import Bundle, default_bundle, find_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.header import GRAPH, AnyHeader
 from dermdistill.publish.external import read_external, scored
 from dermdistill.publish.models import FIGURES, external_path, out_of_fold
@@ -58,7 +58,7 @@ def publish_model(
     """
     to = Path(to)
     _check_place(to, force)
-    bundle = read_bundle(find_bundle(model) if model is not None else default_bundle())
+    bundle = open_bundle(model)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
         folder = Path(temporary) / to.name

@@ -1,13 +1,16 @@
 """The models that ship with the package: what they are, and what is known of them."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import shipped_bundles
 from dermdistill.predict.header import GRAPH, read_header
 from dermdistill.publish.external import read_external, scored
 from dermdistill.specs import Strict, load_header
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.intervals import Figure
 
 FIGURES: Final = "figures.json"
 """Beside a bundle's files: what its recipe's report says of it."""
@@ -20,6 +23,11 @@ class Area(Strict):
     value: float
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, figure: "Figure") -> Self | None:
+        """That of a report; None where it is undefined."""
+        return None if figure.value is None else cls(value=figure.value, low=figure.low, high=figure.high)
 
 
 class OutOfFold(Strict):

@@ -23,7 +23,7 @@ from dermdistill.evaluate.predictions import ModelPredictions, pool, read_model
 from dermdistill.files import write_text
 from dermdistill.images.decode import load_rgb
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.bundle import Bundle, default_bundle, read_bundle
+from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.recipe.parts import FINAL
 from dermdistill.run import Run
 from dermdistill.serve.page_data import PageData, QualityLimits, ValueBin
@@ -169,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
     try:
-        bundle = read_bundle(given.bundle or default_bundle())
+        bundle = open_bundle(given.bundle)
         data = make_page_data(bundle, given.results, read_manifest(given.manifest))
         out = given.out or Path(__file__).parents[1] / "serve" / "page_data" / f"{bundle.spec.name}.json"
         write_text(out, data.model_dump_json(indent=1) + "\n")

@@ -22,7 +22,6 @@ from typing import Any
 from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
-from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import read_json, sha256_file, write_json, write_text
 from dermdistill.predict.header import GRAPH
 from dermdistill.publish.external import amend_card
@@ -186,18 +185,14 @@ def write_figures(bundle: Path, report: Path, recipe: str) -> None:
     """
     found = load_report(report)
     own = found.models.get(bundle.name)
-    auroc = None if own is None else _area(own.metrics["auroc"])
+    auroc = None if own is None else Area.of(own.metrics["auroc"])
     if auroc is not None:
         of, inside = found.data, found.within
         figures = OutOfFold(
             model_onnx_sha256=sha256_file(bundle / GRAPH), recipe=recipe, images=of.n, melanomas=of.positives,
-            auroc=auroc, within=None if inside is None else _area(inside.models[bundle.name].auroc),
+            auroc=auroc, within=None if inside is None else Area.of(inside.models[bundle.name].auroc),
         )  # fmt: skip
         write_json(bundle / FIGURES, figures.model_dump(mode="json"))
-
-
-def _area(figure: Figure) -> Area | None:
-    return None if figure.value is None else Area(value=figure.value, low=figure.low, high=figure.high)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ REGISTRY = {
     "bank-teacher": "dermdistill.distillation.bank_format:BankTeacher",
     "bundle": "dermdistill.predict.header:BundleHeader",
     "external-tests": "dermdistill.publish.external:External",
+    "parity": "dermdistill.predict.variants:Certificate",
     "recipe": "dermdistill.recipe.spec:Recipe",
     "report": "dermdistill.evaluate.document:Report",
     "run": "dermdistill.run:TrainedHeader",

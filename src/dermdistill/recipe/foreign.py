@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from rich.progress import Progress
 from torch import Tensor
 
+from dermdistill import talk
 from dermdistill.classes import BINARY_CLASSES
 from dermdistill.distillation.foreign import VIEWS_ID, views_id
 from dermdistill.errors import InputError
@@ -96,7 +96,7 @@ def write_views(session: Session, folder: str | Path, size: int) -> int:
         How many rows views.csv has. It is written last.
     """
     folder, rows = Path(folder), []
-    with Progress(transient=True) as bars:
+    with talk.bars() as bars:
         bar = bars.add_task(f"views of {size} px", total=count_views(session))
         for part in render_views(session, size):
             place = f"view-{part.view:05d}"
@@ -137,7 +137,7 @@ def label_views(
     if len(set(classes)) != len(classes):
         raise InputError(f"the teacher's classes must differ, got {list(classes)}")
     tables = []
-    with Progress(transient=True) as bars, torch.inference_mode():
+    with talk.bars() as bars, torch.inference_mode():
         bar = bars.add_task("label views", total=count_views(session))
         for part in render_views(session, size, batch_size):
             logits = _logits(teacher(part.pixels), len(part.image_ids), classes)

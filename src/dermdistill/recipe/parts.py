@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dermdistill.data.spec import SplitSpec
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,9 +93,11 @@ def _without(name: str, scheme: str, manifest: "pd.DataFrame") -> dict[str, list
         names = manifest["collection"].fillna(names)
     test = (names == name).to_numpy(bool)
     if not test.any() or test.all():
-        known = ", ".join(sorted(names.unique()))
-        what = scheme.removesuffix("s")
-        raise InputError(f"cannot leave out the {what} '{name}' and train on the others; the {scheme} are {known}")
+        known, what = sorted(names.unique()), scheme.removesuffix("s")
+        raise InputError(
+            f"cannot leave out the {what} '{name}' and train on the others; the {scheme} are {', '.join(known)}"
+            + did_you_mean(name, known)
+        )
     group = groups(manifest)
     train = ~test & ~pd.Series(group).isin(group[test]).to_numpy(bool)
     return {

@@ -12,7 +12,7 @@ fold-0/, and report/out-of-fold/NAME.parquet holds what each model predicted of 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.recipe.checks import refuse_problems
 from dermdistill.recipe.plan import plan
 from dermdistill.recipe.stage import TO_DO, Kind, Stage, State, refuse, set_aside
@@ -118,7 +118,7 @@ def dependents(stages: list[Stage], names: Sequence[str]) -> set[str]:
     known = [stage.name for stage in stages]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"no stage is called '{unknown[0]}'; the stages are: {', '.join(known)}")
+        raise no_such("stage", unknown[0], known)
     found = set(names)
     for stage in stages:  # in order: a stage needs none that comes later
         if found & set(stage.needs):

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from dermdistill.errors import InputError
+from dermdistill.errors import no_such
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,7 +28,7 @@ def find_recipe(name: str) -> Path:
     """
     recipes = shipped_recipes()
     if name not in recipes:
-        raise InputError(f"no recipe is called '{name}'; there are {', '.join(recipes)}")
+        raise no_such("recipe", name, recipes)
     return recipes[name]
 
 

@@ -1,5 +1,6 @@
 """The recipe: the stages' specs, composed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dermdistill.data.spec import DataSpec, SplitSpec
 from dermdistill.distillation.spec import SoftenSpec, StudentSpec, TeacherSpec
+from dermdistill.errors import no_such
 from dermdistill.evaluate.spec import ENSEMBLE, EvaluateSpec
 from dermdistill.export.spec import ExportSpec
 from dermdistill.specs import Name, Strict, load_toml
@@ -38,23 +40,17 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        students = [spec.name for spec in self.students]
-        several = [ENSEMBLE] if len(self.teachers) > 1 else []
-        names = [spec.name for spec in self.teachers] + several + students
+        teachers, students = ([spec.name for spec in specs] for specs in (self.teachers, self.students))
+        names = [*teachers, *([ENSEMBLE] if len(teachers) > 1 else []), *students]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"teachers and students need different names, twice: {', '.join(twice)}")
         taught = [spec.name for spec in self.students if spec.labels != "none"]
         if taught and not self.teachers:
             raise ValueError(f"{', '.join(taught)} learn soft labels: give [[teachers]], or labels = 'none'")
-        unknown = [name for name in self.export.students if name not in students]
-        if unknown:
-            raise ValueError(f"export.students names {unknown}, the students are {students}")
-        unknown = [name for name in self.export.teachers if name not in [spec.name for spec in self.teachers]]
-        if unknown:
-            raise ValueError(f"export.teachers names {unknown}, the teachers are {[t.name for t in self.teachers]}")
-        if self.evaluate.baseline is not None and self.evaluate.baseline not in names:
-            raise ValueError(f"evaluate.baseline is '{self.evaluate.baseline}', expected one of {names}")
+        _require_known("student", "export.students", self.export.students, students)
+        _require_known("teacher", "export.teachers", self.export.teachers, teachers)
+        _require_known("model", "evaluate.baseline", filter(None, [self.evaluate.baseline]), names)
         if self.split.file is not None and self.data.manifest is None:
             raise ValueError("split.file needs data.manifest, the manifest that was split")
         if len({spec.classes for spec in self.teachers}) > 1:
@@ -91,6 +87,12 @@ class Recipe(Strict):
     def precision(self) -> str:
         """The arithmetic of all its training, as Fabric names it."""
         return self.students[0].train.precision
+
+
+def _require_known(what: str, key: str, given: Iterable[str], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{key}: {no_such(what, name, known)}")
 
 
 def load_recipe(path: str | Path) -> Recipe:

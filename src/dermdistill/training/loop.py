@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +21,11 @@ import lightning_fabric as lightning
 import numpy as np
 import torch
 from lightning_fabric.loggers import TensorBoardLogger
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from dermdistill import talk
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.run import Run
 from dermdistill.training.checkpoint import Progressed, restore, save_model, store
@@ -144,8 +146,8 @@ class _Loop:
             seconds = sum(self.done.timing.values())
             line = self._end_epoch()
             bars.update(epochs, advance=1, note=f"auroc {line['auroc'] or math.nan:.4f}")
-            if not bars.console.is_terminal:
-                bars.console.print(self._summary(line, seconds), soft_wrap=True, highlight=False)
+            if bars.disable and self.fabric.is_global_zero:
+                talk.say(self._summary(line, seconds))
 
     def _summary(self, line: dict[str, Any], seconds: float) -> str:
         """An epoch in at most 80 columns, for names of up to 20 letters."""
@@ -307,8 +309,5 @@ def _stop_requests() -> Iterator[list[int]]:
 
 
 def _bars(fabric: lightning.Fabric) -> Progress:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    return Progress(*columns, transient=True, disable=not fabric.is_global_zero)
+    """None beside the lines about epochs that are written where standard output is no terminal."""
+    return talk.bars(note=True, disable=not fabric.is_global_zero or sys.stdout is None or not sys.stdout.isatty())

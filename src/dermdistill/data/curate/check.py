@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.data.ids import keys
 from dermdistill.data.manifest import HASHED
 from dermdistill.files import sha256_file
@@ -83,7 +83,7 @@ def _looked_at(
     """What is found about each image by its path and the manifest's hash, in threads."""
     found: list[Finding] = []
     work = list(zip(rows["image_id"], rows["path"], rows["sha256"], strict=True))
-    with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
+    with talk.bars() as bars, ThreadPoolExecutor() as pool:
         bar = bars.add_task(doing, total=len(work))
         for (name, path, _), finding in zip(work, pool.map(lambda item: look(item[1], item[2]), work), strict=True):
             bars.advance(bar)

@@ -26,12 +26,12 @@ import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
-from rich.progress import Progress
 from scipy import fft
 from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from dermdistill import talk
 from dermdistill.data.ids import photographs
 from dermdistill.data.manifest import manifest_hash
 from dermdistill.errors import IntegrityError
@@ -186,7 +186,7 @@ def _fingerprints(manifest: pd.DataFrame) -> _Fingerprints:
             kept[row] = _local_contrast(grey.resize((side, side), Image.Resampling.BOX), neighbourhood)
 
     work = list(zip(range(count), manifest["image_id"], manifest["path"], strict=True))
-    with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
+    with talk.bars() as bars, ThreadPoolExecutor() as pool:
         bar = bars.add_task("fingerprint", total=count)
         for _ in pool.map(lambda item: look(*item), work):
             bars.advance(bar)
@@ -206,7 +206,7 @@ def _alike(
 ) -> Iterator[tuple[int, int, int, int, float]]:
     """Yield (i < j, orientation of j, bits, correlation) of the pairs that pass all sieves, tile by tile."""
     starts = range(0, len(rows), _TILE)
-    with Progress(transient=True) as bars:
+    with talk.bars() as bars:
         bar = bars.add_task("compare", total=len(starts) * (len(starts) + 1) // 2)
         for top in starts:
             upper = rows[top : top + _TILE]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dermdistill.data.fetch.publisher import COLLECTIONS, ISIC_API, ISIC_PREFIX, NAMES, RETRIES, Fetched, FetchError
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 
 __all__ = ["COLLECTIONS", "ISIC_API", "ISIC_PREFIX", "NAMES", "FetchError", "Fetched", "fetch"]
 
@@ -44,7 +44,7 @@ def fetch(
 
         return fetch_dermamnist(folder, size)
     if name not in COLLECTIONS and not re.fullmatch(re.escape(ISIC_PREFIX) + r"\d+", name):
-        raise InputError(f"unknown data set '{name}'; known are {', '.join(NAMES)} and {ISIC_PREFIX}NUMBER")
+        raise no_such("data set", name, [*NAMES, f"{ISIC_PREFIX}NUMBER"])
     from dermdistill.data.fetch.isic import Archive
 
     return Archive(api_url, retries).fetch(name, folder, limit)

@@ -20,8 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.progress import Progress
-
+from dermdistill import talk
 from dermdistill.data.fetch.publisher import (
     COLLECTIONS,
     ISIC_API,
@@ -133,7 +132,7 @@ class Archive:
         """Download page by page, since the addresses of the images expire; what was listed comes back."""
         listed: list[dict] = []
         get = partial(self.one, folder=result.folder)
-        with Progress() as bars, ThreadPoolExecutor(THREADS) as pool:
+        with talk.bars() as bars, ThreadPoolExecutor(THREADS) as pool:
             bar = bars.add_task("download images", total=result.expected)
             try:
                 while page := self.next_page(images, result, len(listed)):

@@ -8,8 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
+from dermdistill import talk
 from dermdistill.data.fetch.publisher import Fetched, FetchError, as_fetch_errors
 from dermdistill.data.sources import SOURCES
 from dermdistill.errors import InputError
@@ -79,7 +78,7 @@ def _download(url: str, path: Path, md5: str) -> None:
 
 def _receive(answer: Any, part: Path, start: int) -> None:
     total = start + int(answer.headers.get("Content-Length", 0))
-    with Progress() as bars, part.open("ab" if start else "wb") as file:
+    with talk.bars(of_bytes=True) as bars, part.open("ab" if start else "wb") as file:
         bar = bars.add_task(part.stem, total=total or None, completed=start)
         for chunk in answer.iter_content(_CHUNK):
             file.write(chunk)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.classes import CLASSES
 from dermdistill.errors import InputError
 from dermdistill.files import atomic_path, write_bytes
@@ -99,7 +99,7 @@ def extract_hdf5(paths: list[Path], names: Iterable[str], extracted: Path) -> li
     written: list[Path] = []
     for path in paths:
         try:
-            with h5py.File(path, "r") as store, Progress(transient=True) as bars:
+            with h5py.File(path, "r") as store, talk.bars() as bars:
                 for name in bars.track([name for name in wanted if name in store], description=f"read {path.name}"):
                     content = _encoded(store[name], path)
                     written.append(_write_once(extracted / f"{name}{_suffix(content)}", content))
@@ -129,7 +129,7 @@ def _write_once(path: Path, content: bytes) -> Path:
 def _write(images: np.ndarray, prefix: str, extracted: Path) -> list[tuple[str, str]]:
     extracted.mkdir(parents=True, exist_ok=True)
     written = []
-    with Progress(transient=True) as bars:
+    with talk.bars() as bars:
         for row in bars.track(range(len(images)), description=f"write {prefix}"):
             name = f"{prefix}_{row:06d}"
             path = extracted / f"{name}.png"

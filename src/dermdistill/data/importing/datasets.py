@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.data import sources
 from dermdistill.data.ids import photographs
 from dermdistill.data.importing import layouts
@@ -22,7 +22,7 @@ from dermdistill.data.importing.own import Own, class_folders, find_table, own_t
 from dermdistill.data.importing.survey import MASKS, is_mask
 from dermdistill.data.manifest import COLUMNS, validate
 from dermdistill.data.reading import TABLE_SUFFIXES
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import ImageError, load_rgb
 
@@ -110,7 +110,7 @@ def import_dataset(
         _require_folder(own.images)
     layout = _detect(here) if layout == "auto" else layout
     if layout not in LAYOUTS:
-        raise InputError(f"unknown layout '{layout}', expected auto, {', '.join(LAYOUTS)}")
+        raise no_such("layout", layout, ["auto", *LAYOUTS])
     table = _read(here, layout)
     if table.empty:
         raise InputError(f"{path} holds no images in the layout '{layout}'; found were {here.found.describe()}")
@@ -235,7 +235,7 @@ def _measured(table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]
             return str(error)
 
     measured = []
-    with Progress(transient=True) as bars, ThreadPoolExecutor() as pool:
+    with talk.bars() as bars, ThreadPoolExecutor() as pool:
         bar = bars.add_task("read images", total=len(table))
         for result in pool.map(measure, table["file"]):
             measured.append(result)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from rich.progress import Progress
 
+from dermdistill import talk
 from dermdistill.classes import MELANOMA
 from dermdistill.data.manifest import read_manifest, write_manifest
 from dermdistill.data.synthetic.dermatoscope import photograph
@@ -62,7 +62,7 @@ def generate(folder: str | Path, n: int = 1000, size: int = 112, seed: int = 0) 
     write_text(folder / "README.md", _README.format(n=n, size=size, seed=seed))
     plan = _plan(n, seed)
     rows = []
-    with Progress(transient=True) as bars:
+    with talk.bars() as bars:
         for planned in bars.track(plan, description="draw synthetic images"):
             rows.append(_draw_to(folder / "images", size, seed, planned))
     write_manifest(pd.DataFrame(rows), folder / "manifest.parquet")

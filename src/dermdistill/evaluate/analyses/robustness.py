@@ -5,7 +5,6 @@ resampling to the network's square and through several JPEG qualities, and each 
 """
 
 import io
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from functools import partial
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
+from dermdistill import talk
 from dermdistill.errors import InputError
 from dermdistill.evaluate.comparison import Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure, in_blocks
@@ -100,13 +98,8 @@ def robustness(answerer: Answerer, comparison: Comparison) -> Robustness:
 def answers(answerer: Answerer, paths: Sequence[str]) -> dict[str, np.ndarray]:
     """Melanoma probabilities of images [N], by variant; NaN for those that cannot be opened."""
     p = np.full((len(VARIANTS), len(paths)), np.nan)
-    with ThreadPoolExecutor(4) as pool:
-        for start in track(
-            range(0, len(paths), _BATCH),
-            description="resampling and JPEG",
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        ):
+    with talk.bars() as bars, ThreadPoolExecutor(4) as pool:
+        for start in bars.track(range(0, len(paths), _BATCH), description="resampling and JPEG"):
             p[:, start : start + _BATCH] = _judge(answerer, paths[start : start + _BATCH], pool)
     return dict(zip(VARIANTS, p, strict=True))
 

@@ -1,0 +1,143 @@
+"""A run of the benchmark for people: a table, ratios, and the Pareto plot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dermdistill.bench.document import Bench, Subject, Timing
+from dermdistill.errors import InputError
+from dermdistill.files import atomic_path
+from dermdistill.predict.variants import Certificate
+
+
+def settings(found: Bench) -> list[tuple[int, int]]:
+    """Threads and batch of each setting that was measured."""
+    return list(dict.fromkeys((timing.threads, timing.batch) for one in found.subjects for timing in one.timings))
+
+
+def head(found: Bench) -> list[str]:
+    """The columns of `rows`."""
+    named = [f"{threads} thread{'s' if threads > 1 else ''}, batch {batch}" for threads, batch in settings(found)]
+    return ["network", "runtime", "bytes", "MMACs", "AUROC", "flips", *named, "of peak", "start ms", "peak MiB"]
+
+
+def rows(found: Bench) -> Iterator[list[str]]:
+    """A line for each subject: medians and quartiles in milliseconds a call, and the ratio to the reference."""
+    for one in found.subjects:
+        cells = [_cell(one.timing(*setting)) for setting in settings(found)]
+        yield [
+            f"{one.name}@{one.size}", f"{one.runtime} {one.precision}", f"{one.bytes:,}", f"{one.macs / 1e6:.1f}",
+            "" if one.auroc is None else f"{one.auroc:.3f}",
+            "" if one.agreement is None else f"{one.agreement.decision_flips} of {one.agreement.images}", *cells,
+            "" if one.share_of_peak is None else f"{one.share_of_peak:.2f}",
+            "" if one.start is None else f"{one.start.wall_ms:.0f}",
+            "" if one.start is None else f"{one.start.peak_mib:.0f}",
+        ]  # fmt: skip
+
+
+def _cell(timing: Timing | None) -> str:
+    if timing is None:
+        return ""
+    return f"{timing.median_ms:.2f} ({timing.low_ms:.2f} to {timing.high_ms:.2f}), {timing.ratio:.2f}x"
+
+
+def markdown(found: Bench) -> str:
+    """The table, with the circumstances, as Markdown."""
+    titles = head(found)
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
+    return "\n".join([*lines, "", *(f"- {line}" for line in notes(found)), ""])
+
+
+def forms(certificate: Certificate) -> str:
+    """The table of a certificate's forms, as Markdown: bytes, and how each agrees with model.onnx."""
+    lines = [
+        "| form | bytes | a probability, at most | of melanoma, on average | AUROC | changed decisions |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in certificate.variants.items():
+        if (of := one.agreement) is None:
+            lines.append(f"| `{name}` | {one.bytes:,} | not compared | | | |")
+            continue
+        auroc = "not known" if of.auroc_difference is None else f"{of.auroc_difference:+.4f}"
+        lines.append(
+            f"| `{name}` | {one.bytes:,} | {of.probabilities_max_abs_difference:.2g} | "
+            f"{of.melanoma_mean_abs_difference:.2g} | {auroc} | {of.decision_flips} of {of.images} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def notes(found: Bench) -> list[str]:
+    """The circumstances, the advice, and what was not measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    lines = [
+        f"{found.hardware}; {versions}",
+        "milliseconds a call: median (quartiles), and the ratio to the same setting of " + found.reference,
+        "flips: decisions at the default threshold that differ from model.onnx in ONNX Runtime, as parity.json tells",
+        "networks of the literature have random weights, which take the same time as trained ones",
+        f"of peak: multiply-accumulates a second, in those of a product of large matrices ({found.matmul_gmacs:.0f} G)",
+    ]
+    if found.load is not None:
+        most = max(threads for threads, _ in settings(found))
+        busy = f"; others wanted the {most} cores too, so that these figures are DOUBTFUL" if found.load > most else ""
+        lines.append(f"load before the run {found.load:.1f}{busy}{'' if found.pinned else '; threads were not pinned'}")
+    for one in found.advice:
+        line = f"{one.bundle}: fastest here `predict {one.fastest}`, {one.gain:.2f} times ONNX Runtime's fp32"
+        same = f"; with the answers of fp32 `predict {one.same_answers}`" if one.same_answers != one.fastest else ""
+        lines.append(line + same)
+    lines += [f"not measured: {name}: {reason}" for name, reason in found.skipped.items()]
+    return [*lines, f"made by `{found.command}`"]
+
+
+def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, gain) that no other beats in both, by rising cost."""
+    kept: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not kept or gain > kept[-1][1]:
+            kept.append((cost, gain))
+    return kept
+
+
+def plot(found: Bench, path: Path) -> None:
+    """Draw AUROC against milliseconds (one thread, batch 1), bytes and multiply-accumulates, with the Pareto front.
+
+    Raises:
+        InputError: no subject has an AUROC.
+    """
+    known = [one for one in found.subjects if one.auroc is not None]
+    if not known:
+        raise InputError("there is nothing to plot: no bundle has a figure of its AUROC beside it (figures.json)")
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False}):
+        figure = Figure(figsize=(12, 4), layout="constrained")
+        for axes, (title, cost) in zip(figure.subplots(1, 3, sharey=True), _costs(found).items(), strict=True):
+            _panel(axes, [(cost(one), one) for one in known if cost(one) is not None])
+            axes.set_xlabel(title)
+            axes.set_xscale("log")
+        figure.axes[0].set_ylabel("melanoma AUROC out of fold")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix.lstrip(".") or "svg")
+
+
+def _costs(found: Bench) -> dict[str, Any]:
+    first = settings(found)[0]
+
+    def time(one: Subject) -> float | None:
+        timing = one.timing(*first)
+        return timing.median_ms if timing is not None else None
+
+    return {
+        f"ms an image ({first[0]} thread, batch {first[1]})": time,
+        "bytes": lambda one: one.bytes,
+        "multiply-accumulates": lambda one: one.macs,
+    }
+
+
+def _panel(axes: Any, points: list[tuple[float, Subject]]) -> None:
+    line = front([(cost, one.auroc or 0.0) for cost, one in points])
+    axes.step(*zip(*line, strict=True), where="post", color="#475569", linewidth=1)
+    for cost, one in points:
+        axes.plot(cost, one.auroc, "o", color="#0b5cad")
+        axes.annotate(f" {one.name} {one.runtime} {one.precision}", (cost, one.auroc), fontsize=6, rotation=20)

@@ -1,0 +1,84 @@
+"""The commands in groups, as the help shows them, with examples of each; tests parse every example."""
+
+PANELS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Use a model": {
+        "predict": (
+            "dermdistill predict spot.jpg",
+            "dermdistill predict photos/ --out results.csv",
+            "dermdistill predict photos/ --format json --threshold youden",
+            "dermdistill predict spot.jpg --model lite0-cut-64",
+            "dermdistill predict study/ --dicom-sr reports/",
+        ),
+        "models": ("dermdistill models", "dermdistill models --json"),
+        "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
+        "bench": ("dermdistill bench --quick", "dermdistill bench lite0-cut-64 --out speed/"),
+        "page": ("dermdistill page --to public/", "dermdistill page --to public/ --model lite0-cut-64"),
+        "serve": (
+            "dermdistill serve --open",
+            "dermdistill serve --host 0.0.0.0 --keys keys.txt --port 8080",
+        ),
+        "serve-key": ("dermdistill serve-key clinic --keys keys.txt",),
+    },
+    "Prepare": {
+        "data": ("dermdistill data import HAM10000/ --out manifest.parquet", "dermdistill data split manifest.parquet"),
+        "data fetch": ("dermdistill data fetch --list", "dermdistill data fetch ham10000 --out data/ham10000"),
+        "data synth": ("dermdistill data synth made/ --images 200 --size 64",),
+        "data import": (
+            "dermdistill data import data/ham10000 data/isic2017 --out manifest.parquet",
+            "dermdistill data import own.csv --label-column diagnosis --melanoma-label mm --out own.parquet",
+        ),
+        "data show": ("dermdistill data show manifest.parquet",),
+        "data check": ("dermdistill data check manifest.parquet --out good.parquet",),
+        "data duplicates": ("dermdistill data duplicates manifest.parquet --sheet pairs.png",),
+        "data split": ("dermdistill data split manifest.parquet --folds 5 --holdout 0.2",),
+        "data audit": (
+            "dermdistill data audit train.parquet test.parquet",
+            "dermdistill data audit manifest.parquet --splits manifest.splits.json",
+        ),
+        "recipes": ("dermdistill recipes", "dermdistill recipes copy release my.toml"),
+        "recipes list": ("dermdistill recipes list --json",),
+        "recipes copy": ("dermdistill recipes copy release my.toml",),
+        "fetch-artifacts": (
+            "dermdistill fetch-artifacts --list",
+            "dermdistill fetch-artifacts release-runs --from downloads/",
+        ),
+    },
+    "Train": {
+        "demo": ("dermdistill demo", "dermdistill demo --data ~/images --accelerator cpu"),
+        "run": (
+            "dermdistill run my.toml --data ~/images --dry-run",
+            "dermdistill run my.toml --data ~/images",
+            "dermdistill run my.toml --redo 'distill student'",
+        ),
+        "status": ("dermdistill status work/my", "dermdistill status my.toml --out elsewhere --json"),
+        "teach": ("dermdistill teach my.toml --data ~/images --name teacher",),
+        "soften": ("dermdistill soften my.toml --data ~/images",),
+        "distill": ("dermdistill distill my.toml --data ~/images --name student",),
+        "students": ("dermdistill students",),
+        "views": ("dermdistill views my.toml --to views/ --size 224",),
+    },
+    "Evaluate and publish": {
+        "evaluate": (
+            "dermdistill evaluate manifest.parquet --model a=work/a/students/a --out report",
+            "dermdistill evaluate answers.csv --label-column truth --probability-column p",
+        ),
+        "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
+        "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),
+        "reproduce": ("dermdistill reproduce khan2022 --list",),
+        "reproduce khan2022": (
+            "dermdistill reproduce khan2022",
+            "dermdistill reproduce khan2022 --table 2 --budget full --data arrays/",
+        ),
+    },
+    "This installation": {
+        "doctor": ("dermdistill doctor", "dermdistill doctor --quick --json"),
+        "completion": (
+            "dermdistill completion bash > ~/.local/share/bash-completion/completions/dermdistill",
+            "dermdistill completion fish > ~/.config/fish/completions/dermdistill.fish",
+        ),
+    },
+}  # fmt: skip
+"""The examples of each command by its name, that of a group before it, and by the panel of its first word."""
+
+FIRST = ("dermdistill predict spot.jpg", "dermdistill serve --open", "dermdistill demo", "dermdistill doctor")
+"""What to try first."""

@@ -1,0 +1,217 @@
+"""From a bundle to one with further forms of its network, each compared with model.onnx before anything is written."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dermdistill.errors import DermdistillError, InputError, IntegrityError
+from dermdistill.export.agreement import compare, misfits
+from dermdistill.export.formats.form import Format, Source, installed, probabilities
+from dermdistill.export.formats.table import choose
+from dermdistill.export.images import Photos, load_photos
+from dermdistill.export.place import check_place, swap
+from dermdistill.files import read_json, sha256_file, write_json
+from dermdistill.predict.bundle import Bundle, read_bundle
+from dermdistill.predict.header import GRAPH
+from dermdistill.predict.runtime import OnnxRuntime
+from dermdistill.predict.variants import CERTIFICATE, Agreement, Certificate, Images, Variant, read_certificate
+from dermdistill.predict.vectors import resized
+from dermdistill.run import hardware
+
+_PACKAGES = (
+    "numpy", "onnx", "onnxruntime", "openvino", "nncf", "torch", "torchao", "executorch", "ai-edge-litert",
+    "coremltools",
+)  # fmt: skip
+COUNT = 600
+"""Images, by default: 100 to calibrate, and 500 to compare."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A bundle, and what its model.onnx answers."""
+
+    bundle: Bundle
+    photos: Photos
+    answers: np.ndarray
+    """Probabilities of `photos.compared`."""
+    vectors: np.ndarray
+    """The test vectors, resized by Pillow: uint8 [N, S, S, 3]."""
+
+    @property
+    def threshold(self) -> float:
+        return self.bundle.spec.thresholds[self.bundle.spec.default_threshold].value
+
+
+def convert(
+    bundle: str | Path,
+    formats: Sequence[str],
+    out: str | Path,
+    *,
+    images: str | Path | None = None,
+    count: int = COUNT,
+    force: bool = False,
+    tell: Callable[[str], None] = print,
+) -> Path:
+    """Write a copy of a bundle that has further forms of its network, and a certificate of how they agree.
+
+    Forms that the bundle has already are kept, unless they are made again.
+
+    Args:
+        bundle: a bundle's folder; it may be `out` itself, with `force`.
+        formats: names of formats, or 'all'.
+        out: the new bundle's folder.
+        images: a folder of images or a manifest; by default HAM10000 beneath `DERMDISTILL_DATA`, else generated ones.
+        count: images to calibrate and to compare.
+        force: replace a bundle that is there.
+        tell: gets a line about each format.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: an unknown format, no format that can be made here, too few images, or `out` is taken.
+        IntegrityError: a format is beyond its tolerance, or cannot be made or run; nothing was written.
+    """
+    chosen, out = choose(formats), Path(out)
+    check_place(out, force)
+    lacking = {format.name: reason for format in chosen if (reason := format.needs())}
+    for name, reason in lacking.items():
+        tell(f"{name}: not made: {reason}")
+    possible = [format for format in chosen if format.name not in lacking]
+    if not possible:
+        raise InputError("none of these formats can be made here: see the lines above")
+    reference = _reference(read_bundle(bundle), Path(images) if images else None, count)
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".formats-", dir=out.absolute().parent) as name:
+        folder = Path(name) / "bundle"
+        shutil.copytree(bundle, folder)
+        made = {}
+        for format in possible:
+            made[format.name] = make_variant(format, reference, folder)
+            tell(f"{format.name}: {told(made[format.name])}")
+        _certify(reference, folder, made, lacking)
+        swap(folder, out)
+    return out
+
+
+def make_variant(format: Format, reference: Reference, folder: Path) -> Variant:
+    """Make a format in a folder, run it, and compare.
+
+    Raises:
+        IntegrityError: it cannot be made or run, or is beyond its tolerance.
+    """
+    spec, photos = reference.bundle.spec, reference.photos
+    source = Source(
+        reference.bundle.graph, spec.input.size, spec.melanoma_index, photos.calibration, tuple(spec.classes)
+    )
+    try:
+        how = format.make(source, folder)
+    except DermdistillError:
+        raise
+    except Exception as error:  # converters raise exception classes of their own
+        reason = " ".join(str(error).split())[:400]
+        raise IntegrityError(
+            f"{format.name} cannot be made of {source.graph}: {type(error).__name__}: {reason}; nothing was written"
+        ) from error
+    agreement, answers = None, np.empty((0, 0))
+    if format.not_run is None:
+        found = format.run(folder, photos.compared)
+        agreement = compare(reference.answers, found, spec.melanoma_index, reference.threshold, photos.melanoma)
+        if wrong := misfits(agreement, format.tolerance, photos.melanoma):
+            raise IntegrityError(
+                f"{format.name} differs from {GRAPH} beyond its tolerance on {len(found)} images: {'; '.join(wrong)}; "
+                f"nothing was written. {_told_how(how)}In all: {_figures(agreement)}. Leave this format out, or "
+                "calibrate on other images with --images"
+            )
+        answers = format.run(folder, reference.vectors) if len(reference.vectors) else answers
+    return Variant(
+        files={name: sha256_file(folder / name) for name in format.files},
+        bytes=sum((folder / name).stat().st_size for name in format.files),
+        made_with=installed(_PACKAGES),
+        how=how,
+        agreement=agreement,
+        not_run=format.not_run,
+        tolerance=format.tolerance,
+        answers=tuple(tuple(row) for row in np.clip(answers, 0, 1).astype(float).round(7).tolist()),
+    )
+
+
+def _told_how(how: dict[str, str]) -> str:
+    return "".join(f"{key}: {value}. " for key, value in how.items())
+
+
+def told(variant: Variant) -> str:
+    """A variant's figures on one line."""
+    if variant.agreement is None:
+        return f"{variant.bytes:,} bytes; {variant.not_run}"
+    return f"{variant.bytes:,} bytes; {_figures(variant.agreement)}"
+
+
+def _figures(of: Agreement) -> str:
+    auroc = f"not known, {of.auroc_undefined}" if of.auroc_difference is None else f"{of.auroc_difference:+.5f}"
+    return (
+        f"probabilities differ by {of.probabilities_max_abs_difference:.2g} at most, of melanoma by "
+        f"{of.melanoma_mean_abs_difference:.2g} on average; AUROC {auroc}; "
+        f"{of.decision_flips} of {of.images} decisions change"
+    )
+
+
+def _reference(bundle: Bundle, images: Path | None, count: int) -> Reference:
+    photos = load_photos(images, bundle.spec.input.size, count)
+    answers = probabilities(OnnxRuntime(bundle.graph, 1), photos.compared)
+    return Reference(bundle, photos, answers, resized(bundle.spec))
+
+
+def _certify(reference: Reference, folder: Path, made: dict[str, Variant], lacking: dict[str, str]) -> None:
+    """Write parity.json, enter all new files into bundle.json, and read both as users will."""
+    bundle, photos = reference.bundle, reference.photos
+    before = read_certificate(bundle)
+    labels = photos.melanoma
+    certificate = Certificate(
+        format="dermdistill-parity/1",
+        reference_sha256=bundle.spec.files[GRAPH],
+        images=Images(
+            origin=photos.origin, calibration=len(photos.calibration), compared=len(photos.compared),
+            melanomas=None if labels is None else int(labels.sum()),
+        ),
+        hardware=hardware(),
+        variants={**(before.variants if before else {}), **made},
+        not_made=lacking,
+    )  # fmt: skip
+    write_json(folder / CERTIFICATE, certificate.model_dump(mode="json"))
+    header: dict[str, Any] = read_json(folder / "bundle.json")
+    files = {name: sha for variant in made.values() for name, sha in variant.files.items()}
+    header["files"] |= {**files, CERTIFICATE: sha256_file(folder / CERTIFICATE)}
+    write_json(folder / "bundle.json", header)
+    read_certificate(read_bundle(folder))
+
+
+def keep(bundle: str | Path, names: Collection[str]) -> None:
+    """Take all further forms out of a bundle but some.
+
+    Raises:
+        InputError: no bundle there.
+        IntegrityError: it is damaged.
+    """
+    read = read_bundle(bundle)
+    certificate = read_certificate(read)
+    if certificate is None:
+        return
+    kept = {name: variant for name, variant in certificate.variants.items() if name in names}
+    gone = {file for name, variant in certificate.variants.items() if name not in kept for file in variant.files}
+    content = certificate.model_copy(update={"variants": kept}).model_dump(mode="json")
+    with tempfile.TemporaryDirectory(prefix=".formats-", dir=read.folder.absolute().parent) as name:
+        folder = Path(name) / "bundle"
+        shutil.copytree(read.folder, folder, ignore=lambda *_: gone)
+        write_json(folder / CERTIFICATE, content)
+        header = read_json(folder / "bundle.json")
+        header["files"] = {file: sha for file, sha in header["files"].items() if file not in gone}
+        header["files"][CERTIFICATE] = sha256_file(folder / CERTIFICATE)
+        write_json(folder / "bundle.json", header)
+        read_certificate(read_bundle(folder))
+        swap(folder, read.folder)
