@@ -212,7 +212,8 @@ class StudentClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each of N images, [N]."""
-        found: np.ndarray = self.classes_[self.logits(X).argmax(1)]
+        places = self.logits(X).argmax(1)
+        found: np.ndarray = self.classes_[places]
         return found
 
 
@@ -240,11 +241,9 @@ def _items(X: Any) -> Sequence[Any]:
     Raises:
         InputError: it is none.
     """
-    if isinstance(X, np.ndarray) and X.ndim == 4:
-        items: Sequence[Any] = X
-    else:
-        items = list(X) if np.ndim(X) or hasattr(X, "__len__") else []
-    if not len(items):
+    is_sequence = hasattr(X, "__len__") and not isinstance(X, str) and getattr(X, "ndim", 1)
+    items = list(X) if is_sequence else []
+    if not items:
         raise InputError(f"X must be images, uint8 [N, H, W, 3], or a sequence of images or paths; got {_told_of(X)}")
     return items
 

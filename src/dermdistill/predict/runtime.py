@@ -113,6 +113,7 @@ class OpenVino:
         self.graph = graph
         try:
             self._model = runtime.compile_model(str(graph), "CPU", options)
+            self._shape, self._made_of = self._model.inputs[0].partial_shape, runtime.PartialShape
             self.inputs = {name for part in self._model.inputs for name in part.names}
             self.outputs = {name for part in self._model.outputs for name in part.names}
         except Exception as error:  # OpenVINO raises its own exception classes
@@ -120,6 +121,10 @@ class OpenVino:
 
     def run(self, outputs: list[str], image: np.ndarray) -> list[Any]:
         """The named outputs for the input `image`; see `Runtime`."""
+        if not self._shape.compatible(self._made_of(list(image.shape))):  # OpenVINO itself does not always tell
+            raise IntegrityError(
+                f"{self.graph} fails when it is run: it takes images of shape {self._shape}, got {image.shape}"
+            )
         try:
             found = self._model.create_infer_request().infer({"image": image})
             return [np.array(found[name]) for name in outputs]

@@ -157,7 +157,7 @@ def _ends(found: Classifier, architecture: str) -> dict[str, Any]:
     return {key: known[key] for key in ("first_conv", "classifier") if key in known}
 
 
-def _licence(header: AnyHeader) -> dict[str, str]:
+def _licence(header: AnyHeader) -> dict[str, Any]:
     """The licence of the weights, as the hub names it."""
     weights = header.licence.weights
     kind = _IDS.get(kind_of(weights))

@@ -55,8 +55,8 @@ class Recipe(Strict):
             raise ValueError("split.file needs data.manifest, the manifest that was split")
         if len({spec.classes for spec in self.teachers}) > 1:
             raise ValueError("the teachers of one ensemble must share their classes")
-        networks = [spec for spec in self.teachers if spec.logits is None]
-        schedules = [spec.train for spec in (*networks, *self.students)]
+        schedules = [spec.train for spec in self.teachers if spec.logits is None]
+        schedules += [spec.train for spec in self.students]
         precisions = {train.precision for train in schedules}
         self._tables_fit()
         if len(precisions) > 1:
