@@ -241,7 +241,7 @@ def _items(X: Any) -> Sequence[Any]:
     Raises:
         InputError: it is none.
     """
-    is_sequence = hasattr(X, "__len__") and not isinstance(X, str) and getattr(X, "ndim", 1)
+    is_sequence = hasattr(X, "__len__") and not isinstance(X, str) and getattr(X, "ndim", 1) != 0
     items = list(X) if is_sequence else []
     if not items:
         raise InputError(f"X must be images, uint8 [N, H, W, 3], or a sequence of images or paths; got {_told_of(X)}")
