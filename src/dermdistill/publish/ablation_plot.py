@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False, "font.size": 10}
 _SURE, _UNSURE = "#0b5cad", "#64748b"
@@ -47,5 +48,6 @@ def _panel(axes: Axes, title: str, gaps: dict[str, Any]) -> None:
         )
     axes.axvline(0, color="#94a3b8", lw=1, zorder=0)
     axes.set(title=title, xlabel="melanoma AUROC minus base", yticks=range(len(gaps)), yticklabels=list(gaps))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(len(gaps) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
