@@ -280,12 +280,12 @@ def check_litert(at: Environment) -> None:
     """The runtime is there; the converter, in an environment of its own, is asked for with the line that makes it."""
     at.lacks("torch", "timm")
     at.run("python", "-I", "-c", "from ai_edge_litert.interpreter import Interpreter")
-    told = at.run("dermdistill", "export", "--from", "lite0-cut-112", "--formats", "litert", "--out", "bundle", code=2)
+    told = at.run("dermdistill", "export", "--from", "lite0-cut-64", "--formats", "litert", "--out", "bundle", code=2)
     expect("uv venv" in told and "litert-torch" in told, f"it does not say how to get the converter: {told}")
 
 
 def _make_forms(at: Environment, formats: str) -> None:
-    call = ("export", "--from", "lite0-cut-112", "--formats", formats, "--out", "bundle", "--count", 120)
+    call = ("export", "--from", "lite0-cut-64", "--formats", formats, "--out", "bundle", "--count", 120)
     at.run("dermdistill", *call)
 
 

@@ -7,6 +7,7 @@ ONNX Runtime from `onnx_runtime()`, and the package calls `opt_out()` when it is
 
 import os
 import sys
+from importlib import import_module
 from types import ModuleType
 
 OPT_OUT = {
@@ -27,6 +28,11 @@ def opt_out() -> None:
     """
     os.environ.update(OPT_OUT)
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def onnx_runtime_tools(name: str) -> ModuleType:
+    """A module of ONNX Runtime's own tools, such as 'quantization', imported with its telemetry turned off."""
+    return import_module(f"{onnx_runtime().__name__}.{name}")
 
 
 def onnx_runtime() -> ModuleType:

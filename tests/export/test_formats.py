@@ -17,12 +17,13 @@ from dermdistill.export.formats import litert, onnx_int8
 from dermdistill.export.formats.form import Format, Source
 from dermdistill.export.formats.table import FORMATS, choose
 from dermdistill.files import sha256_file
-from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.bundle import find_bundle, read_bundle
 from dermdistill.predict.predictor import Predictor
 from dermdistill.predict.variants import FORMS, find_graph, read_certificate
 from dermdistill.predict.vectors import verify_form
 
 COUNT = 90
+SMALL = find_bundle("lite0-cut-64")
 
 
 def needs(name: str) -> None:
@@ -45,12 +46,12 @@ def base(tmp_path_factory):
     told: list[str] = []
     folder = tmp_path_factory.mktemp("formats") / "bundle"
     names = ["onnx-fp16", "onnx-int8", "openvino", "openvino-fp16"]
-    convert(default_bundle(), [n for n in names if not FORMATS[n].needs()], folder, count=COUNT, tell=told.append)
+    convert(SMALL, [n for n in names if not FORMATS[n].needs()], folder, count=COUNT, tell=told.append)
     return SimpleNamespace(folder=folder, told=told)
 
 
 def images(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(90, 200, (4, 112, 112, 3), np.uint8)
+    return np.random.default_rng(seed).integers(90, 200, (4, 64, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_changed_or_foreign_form_is_refused(base, tmp_path):
 
 
 def test_forms_that_are_not_there_are_told_with_the_command_that_makes_them():
-    bundle = read_bundle(default_bundle())
+    bundle = read_bundle(SMALL)
     with pytest.raises(InputError, match=r"--formats onnx-int8 --out FOLDER"):
         find_graph(bundle, "onnxruntime", "int8")
     with pytest.raises(InputError, match="no fp16 form for litert; it has fp32, int8"):
@@ -169,7 +170,7 @@ def test_a_form_beyond_its_tolerance_fails_and_nothing_is_written(monkeypatch, t
         r"onnx-fp16 differs from model\.onnx beyond its tolerance on 20 images: a probability by .* \(allowed 0\.02\)"
     )
     with pytest.raises(IntegrityError, match=said + ".*nothing was written"):
-        convert(default_bundle(), ["onnx-fp16"], tmp_path / "out", count=30, tell=lambda line: None)
+        convert(SMALL, ["onnx-fp16"], tmp_path / "out", count=30, tell=lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,7 +180,7 @@ def test_a_converter_that_fails_is_told(monkeypatch, tmp_path):
 
     monkeypatch.setattr(convert_module, "choose", lambda names: [wrong("onnx-fp16", fail)])
     with pytest.raises(IntegrityError, match=r"onnx-fp16 cannot be made of .*KeyError: 'no such operator'; nothing"):
-        convert(default_bundle(), ["onnx-fp16"], tmp_path / "out", count=30, tell=lambda line: None)
+        convert(SMALL, ["onnx-fp16"], tmp_path / "out", count=30, tell=lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,7 +189,7 @@ def test_a_format_whose_package_is_not_installed_is_named(monkeypatch, tmp_path)
     told: list[str] = []
     monkeypatch.setattr(convert_module, "choose", lambda names: [absent])
     with pytest.raises(InputError, match="none of these formats can be made here"):
-        convert(default_bundle(), ["coreml"], tmp_path / "out", tell=told.append)
+        convert(SMALL, ["coreml"], tmp_path / "out", tell=told.append)
     assert told == [
         "coreml: not made: needs 'no_such_package'; install it with: pip install 'dermdistill[coreml]'"
     ]  # fmt: skip
@@ -216,12 +217,12 @@ def test_int8_tries_further_ways_where_both_collapse(monkeypatch, tmp_path):
 
     import onnx
 
-    model = onnx.load(default_bundle() / "model.onnx")
+    model = onnx.load(SMALL / "model.onnx")
     sharpen(model)
     broken = model.SerializeToString()
     monkeypatch.setattr(onnx_int8, "_quantise", quantise)
     monkeypatch.setattr(onnx_int8, "_DEPTHWISE_APART", 1e-9)
-    source = Source(default_bundle() / "model.onnx", 112, 4, images(), ())
+    source = Source(SMALL / "model.onnx", 64, 4, images(), ())
     how = onnx_int8.make(source, tmp_path)
     assert made == ["per tensor", "per channel", "per channel, depthwise in float32"]
     assert how["kept"] == made[2]
@@ -244,7 +245,7 @@ def test_forms_can_be_taken_out_again(base, tmp_path):
 def test_the_formats_of_other_packages(name: str, tmp_path):
     """Made, run and compared where the packages are."""
     needs(name)
-    folder = convert(default_bundle(), [name], tmp_path / "bundle", count=60, tell=lambda line: None)
+    folder = convert(SMALL, [name], tmp_path / "bundle", count=60, tell=lambda line: None)
     certificate = read_certificate(read_bundle(folder))
     assert certificate is not None
     assert (certificate.variants[name].agreement is None) == (name == "coreml")

@@ -17,6 +17,7 @@ from dermdistill.evaluate.predictions import read_model
 from dermdistill.evaluate.report import evaluate
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
+from dermdistill.export.place import swap
 from dermdistill.files import sha256_file
 from dermdistill.networks.registry import build
 from dermdistill.predict.bundle import read_bundle
@@ -211,10 +212,10 @@ def test_force_replaces_a_link_to_a_bundle_and_not_what_it_points_to(trained, tm
 def test_an_old_bundle_comes_back_when_the_new_one_cannot_take_its_place(trained, tmp_path):
     shutil.copytree(trained.bundle, tmp_path / "bundle")
     with pytest.raises(FileNotFoundError):
-        bundle_module._swap(tmp_path / "gone" / "bundle", tmp_path / "bundle")
+        swap(tmp_path / "gone" / "bundle", tmp_path / "bundle")
     (tmp_path / "temporary").mkdir()
     with pytest.raises(FileNotFoundError):
-        bundle_module._swap(tmp_path / "temporary" / "bundle", tmp_path / "bundle")
+        swap(tmp_path / "temporary" / "bundle", tmp_path / "bundle")
     assert Predictor(tmp_path / "bundle").bundle.spec.name == "tiny"
 
 

@@ -115,8 +115,8 @@ def test_unreadable_images_are_named_and_set_aside(tmp_path, manifest, caplog):
     path = tmp_path / "image03.png"
     path.write_bytes(path.read_bytes()[:200])
     (tmp_path / "image07.png").unlink()
-    with caplog.at_level(logging.WARNING):
-        cache = open_cache(manifest, SIZE, tmp_path / "cache")
+    caplog.set_level(logging.WARNING)
+    cache = open_cache(manifest, SIZE, tmp_path / "cache")
     bad = manifest.set_index("image_id")["sha256"][["image03", "image07"]]
     assert set(cache.set_aside) == set(bad)
     assert "2 unreadable images set aside" in caplog.text

@@ -72,7 +72,7 @@ def test_bytes_count_the_statistics_but_not_the_counters():
 
 
 def test_what_cannot_be_built_is_refused():
-    with pytest.raises(InputError, match="no system is called 'vgg19'; there are resnet101"):
+    with pytest.raises(InputError, match=r"no system is called 'vgg19'; did you mean 'vgg16'\? There are resnet101"):
         build_system("vgg19")
     with pytest.raises(InputError, match="Inception-v3 needs images of at least 75 px, got 64"):
         build_system("inceptionv3", image_size=64)

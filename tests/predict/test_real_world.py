@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
-from dermdistill.errors import InputError, IntegrityError
+from dermdistill.errors import ExitCode, InputError, IntegrityError
 from dermdistill.files import sha256_file
 from dermdistill.images import walk
 from dermdistill.predict import predictor as module
@@ -250,16 +250,18 @@ def test_a_pipe_or_link_as_output_stays_what_it_is(photo):
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
 
 
-def test_an_error_of_the_system_without_a_number_is_a_fault_of_the_program(monkeypatch):
-    """Packages make errors of the same kind, for what is no fault of the user's; they keep their traceback."""
+def test_an_error_of_the_system_without_a_number_is_a_fault_of_the_program(monkeypatch, capsys):
+    """Packages make errors of the same kind, for what is no fault of the user's."""
     from dermdistill import cli
 
     def broken():
         raise OSError("a package's own")
 
     monkeypatch.setattr(cli, "app", broken)
-    with pytest.raises(OSError, match="a package's own"):
+    with pytest.raises(SystemExit) as ended:
         cli.main()
+    assert ended.value.code == ExitCode.FAULT
+    assert "OSError: a package's own. This is a fault of dermdistill" in capsys.readouterr().err
 
 
 def test_a_batch_of_large_and_small_images_keeps_its_order(shipped, tmp_path, picture):

@@ -19,7 +19,7 @@ from dermdistill.publish.page_data import (
     read_runs,
 )
 
-SHIPPED = Path(__file__).resolve().parents[2] / "results" / "distilled"
+SHIPPED = Path(__file__).resolve().parents[2] / "results" / "release"
 
 
 @pytest.fixture(scope="module")

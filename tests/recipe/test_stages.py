@@ -160,7 +160,7 @@ def test_all_errors_of_a_recipe_are_told_at_once(tmp_path):
     [
         ('name = "alone"', 'name = "teacher"', "twice: teacher"),
         ('loss = { kind = "ce" }', 'loss = { kind = "kd" }', "leaves only loss.kind = 'ce'"),
-        ("replicates = 100", 'baseline = "nobody"', "baseline is 'nobody'"),
+        ("replicates = 100", 'baseline = "nobody"', "evaluate.baseline: no model is called 'nobody'"),
         (
             "epochs = 2, batch_size = 16",
             'epochs = 2, balance = "weights" }\nloss = { alpha = 0',

@@ -227,7 +227,7 @@ views = 2
     assert scripts[1].main([*command, *places]) == 0
     found = json.loads((tmp_path / "out" / "views.json").read_text())
     assert list(found["rows"]) == ["base", "sharpness"]
-    assert found["collections"] == ["without-camera-0", "without-camera-1"]
+    assert found["left_out"] == ["without-camera-0", "without-camera-1"]
     assert found["images"] == 90
     names = [name for path in (tmp_path / "out").glob("*.zip") for name in zipfile.ZipFile(path).namelist()]
     assert len([name for name in names if name.endswith("predictions.parquet")]) == 2 * 2 * 2

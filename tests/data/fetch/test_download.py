@@ -382,7 +382,7 @@ def test_something_else_than_the_archive_answers(world: World, tmp_path: Path):
 
 def test_unknown_names(tmp_path: Path):
     for name in ("ham1000", "isic-collection:", "isic-collection:x"):
-        with pytest.raises(InputError, match="there are ham10000, isic2016"):
+        with pytest.raises(InputError, match="There are ham10000, isic2016"):
             fetch(name, tmp_path)
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import onnx
 
 from dermdistill.export.formats.form import FLOAT16, Format, Source
-from dermdistill.privacy import onnx_runtime
+from dermdistill.privacy import onnx_runtime_tools
 
 
 def make(source: Source, folder: Path) -> dict[str, str]:
-    onnx_runtime()  # turns its telemetry off before the converter imports it
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
+    convert_float_to_float16 = onnx_runtime_tools("transformers.float16").convert_float_to_float16
+    OnnxModel = onnx_runtime_tools("transformers.onnx_model").OnnxModel
 
     model = convert_float_to_float16(onnx.load(source.graph), keep_io_types=True)
     OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts last

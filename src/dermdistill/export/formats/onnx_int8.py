@@ -8,6 +8,7 @@ to model.onnx on the calibration images is kept, and all are reported.
 import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import onnx
 
 from dermdistill.export.formats.form import BATCH, INT8, Format, Source, probabilities
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
-from dermdistill.privacy import onnx_runtime
+from dermdistill.privacy import onnx_runtime, onnx_runtime_tools
 
 _QUANTISED = ("Conv", "Clip", "Relu", "Add", "MaxPool", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "Gemm")
 """Normalisation, temperature and softmax stay float32."""
@@ -67,14 +68,25 @@ def _prepared(source: Source, folder: Path) -> Path:
 
 
 def _quantise(graph: Path, path: Path, way: _Way, source: Source) -> None:
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    tools = onnx_runtime_tools("quantization")
+    with _quiet():
+        tools.quantize_static(
+            str(graph), str(path), _Reader(source.calibration), quant_format=tools.QuantFormat.QDQ,
+            per_channel=way.per_channel, activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
+            op_types_to_quantize=list(_QUANTISED), nodes_to_exclude=_depthwise(graph) if way.keep_depthwise else [],
+        )  # fmt: skip
 
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_static(
-        str(graph), str(path), _Reader(source.calibration), quant_format=QuantFormat.QDQ,
-        per_channel=way.per_channel, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-        op_types_to_quantize=list(_QUANTISED), nodes_to_exclude=_depthwise(graph) if way.keep_depthwise else [],
-    )  # fmt: skip
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser warns through the root logger; its level is as before afterwards."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _depthwise(graph: Path) -> list[str]:
