@@ -46,6 +46,21 @@ def test_a_graph_without_tests_is_not_yet_scored(bundle: Path, tmp_path: Path):
     read_bundle(bundle)
 
 
+def test_the_card_says_what_an_unknown_camera_costs(bundle: Path, tmp_path: Path):
+    report = ROOT / "results" / "student" / "compared" / "cameras.json"
+    for _ in range(2):
+        external.put_section(bundle, external.UNKNOWN_CAMERAS, external.unknown_cameras(report))
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.count("## Unknown cameras\n") == card.count("## External tests\n") == card.count("## Limits\n") == 1
+    assert "0.789 [0.742, 0.835] there, on 1,195 images with 98 melanomas" in card
+    assert "a difference of -0.131 [-0.167, -0.098]" in card
+    read_bundle(bundle)
+    other = json.loads(report.read_text(encoding="utf-8")) | {"baseline": "unknown"}
+    (tmp_path / "other.json").write_text(json.dumps(other), encoding="utf-8")
+    with pytest.raises(InputError, match="must compare `unknown` with the baseline `known`"):
+        external.unknown_cameras(tmp_path / "other.json")
+
+
 def test_the_shipped_cards_are_up_to_date():
     for bundle in shipped_bundles().values():
         card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")

@@ -121,6 +121,10 @@ def _figures(name: str, report: str | Path | None) -> str:
         f"\nOn {of.n} held-out images with {of.positives} melanomas{how} (manifest "
         f"`{of.manifest_sha256[:16]}`); intervals by lesion-clustered bootstrap."
     )
+    if content.within is not None and name in content.within.models:
+        inside = _interval(content.within.models[name].auroc)
+        where = "where a melanoma is compared only with others of its clinic or camera"
+        lines.append(f"\nWithin collections, {where}: AUROC {inside}.")
     return "\n".join([*lines, "", *_operation(own, of), "", *_subgroups(own.subgroups)])
 
 

@@ -24,7 +24,7 @@ from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
 from dermdistill.files import read_json, sha256_file, write_json, write_text
 from dermdistill.predict.header import GRAPH
-from dermdistill.publish.external import amend_card
+from dermdistill.publish.external import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
 from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.models import FIGURES, Area, OutOfFold
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
@@ -42,6 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("recipe", type=Path, nargs="?")
     parser.add_argument("--work", type=Path, help="the work folder, by default work/<recipe's name>")
     parser.add_argument("--ship", metavar="STUDENT", help="put this student's bundle into the package")
+    parser.add_argument(
+        "--unknown-cameras", type=Path, metavar="REPORT",
+        help="with --ship: a report.json that compares `unknown` with `known`, for the card",
+    )  # fmt: skip
     parser.add_argument("--default", action="store_true", help="with --ship: use it where no model is named")
     parser.add_argument("--pages", action="store_true", help="only write the pages of all results again")
     add_root(parser)
@@ -53,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         require_finished(work)
         publish(work, given.recipe, root / "results" / recipe.name)
         if given.ship:
-            ship(work, given.ship, root, default=given.default)
+            ship(work, given.ship, root, default=given.default, cameras=given.unknown_cameras)
     elif not given.pages:
         parser.error("give a recipe, or --pages")
     for folder in result_folders(root):
@@ -156,7 +160,7 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
     return text.getvalue()
 
 
-def ship(work: Work, name: str, root: Path, *, default: bool = False) -> None:
+def ship(work: Work, name: str, root: Path, *, default: bool = False, cameras: Path | None = None) -> None:
     """Put a bundle into the package, in place of one of its name.
 
     Args:
@@ -164,11 +168,14 @@ def ship(work: Work, name: str, root: Path, *, default: bool = False) -> None:
         name: of the student, or of the teacher that is exported.
         root: the repository.
         default: use it where no model is named; the first that ships is the default in any case.
+        cameras: a report.json on cameras that its recipe has never seen, for the card.
     """
     weights = root / "src" / "dermdistill" / "weights"
     shutil.rmtree(weights / name, ignore_errors=True)
     shutil.copytree(work.bundle(name), weights / name)
     shutil.copyfile(Run(work.shipped.run(name)).weights(), weights / name / "model.safetensors")
+    if cameras is not None:
+        put_section(weights / name, UNKNOWN_CAMERAS, unknown_cameras(cameras))
     amend_card(weights / name, root / EXTERNAL)
     write_figures(weights / name, work.report / "report.json", work.recipe.name)
     if default or not (weights / "DEFAULT").exists():
