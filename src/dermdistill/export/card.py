@@ -42,7 +42,8 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
 
 ## Use
 
-- Input: one RGB dermoscopic image, resized to {size}x{size} px without keeping the aspect ratio.
+- Input: one RGB dermoscopic image with the lesion in its middle, a whole frame or a crop around the lesion, resized to
+  {size}x{size} px without keeping the aspect ratio.
 - Output: the probability of each class: {classes}. Probabilities are divided by a temperature of
   {bundle.temperature:.3f}, fitted on {chosen}.
 - Intended for research on model compression and dermoscopy. Not for diagnosis, triage or treatment.
