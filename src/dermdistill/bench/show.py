@@ -98,6 +98,10 @@ def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept
 
 
+_COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#475569", "#be185d", "#0e7490", "#a16207")
+_MARKS = {"fp32": "o", "fp16": "s", "int8": "^"}
+
+
 def plot(found: Bench, path: Path) -> None:
     """Draw AUROC against milliseconds (one thread, batch 1), bytes and multiply-accumulates, with the Pareto front.
 
@@ -109,14 +113,18 @@ def plot(found: Bench, path: Path) -> None:
         raise InputError("there is nothing to plot: no bundle has a figure of its AUROC beside it (figures.json)")
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False}):
-        figure = Figure(figsize=(12, 4), layout="constrained")
+        figure = Figure(figsize=(13, 4), layout="constrained")
         for axes, (title, cost) in zip(figure.subplots(1, 3, sharey=True), _costs(found).items(), strict=True):
             _panel(axes, [(cost(one), one) for one in known if cost(one) is not None])
             axes.set_xlabel(title)
-            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            if axes.get_xlim()[1] >= 1000:
+                axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.axes[0].set_ylabel("melanoma AUROC out of fold")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip(".") or "svg")
 
@@ -138,6 +146,9 @@ def _costs(found: Bench) -> dict[str, Any]:
 def _panel(axes: Any, points: list[tuple[float, Subject]]) -> None:
     line = front([(cost, one.auroc or 0.0) for cost, one in points])
     axes.step(*zip(*line, strict=True), where="post", color="#475569", linewidth=1)
+    kinds = list(dict.fromkeys((one.name, one.runtime) for _, one in points))
     for cost, one in points:
-        axes.plot(cost, one.auroc, "o", color="#0b5cad")
-        axes.annotate(f" {one.name} {one.runtime} {one.precision}", (cost, one.auroc), fontsize=6, rotation=20)
+        colour = _COLOURS[kinds.index((one.name, one.runtime)) % len(_COLOURS)]
+        label = f"{one.name} {one.runtime} {one.precision}"
+        axes.plot(cost, one.auroc, _MARKS.get(one.precision, "D"), color=colour, alpha=0.8, label=label)
+    axes.margins(x=0.15)
