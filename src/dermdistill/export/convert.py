@@ -168,7 +168,7 @@ def _reference(bundle: Bundle, images: Path | None, count: int) -> Reference:
 
 
 def _certify(reference: Reference, folder: Path, made: dict[str, Variant], lacking: dict[str, str]) -> None:
-    """Write parity.json, enter all new files into bundle.json, and read both as users will."""
+    """Write parity.json of what was made and of what was there before, and enter it into bundle.json."""
     bundle, photos = reference.bundle, reference.photos
     before = read_certificate(bundle)
     labels = photos.melanoma
@@ -183,10 +183,17 @@ def _certify(reference: Reference, folder: Path, made: dict[str, Variant], lacki
         variants={**(before.variants if before else {}), **made},
         not_made=lacking,
     )  # fmt: skip
+    _enter(folder, certificate)
+
+
+def _enter(folder: Path, certificate: Certificate, gone: Collection[str] = ()) -> None:
+    """Write a certificate, tell bundle.json which files came and went, and read both as users will."""
     write_json(folder / CERTIFICATE, certificate.model_dump(mode="json"))
     header: dict[str, Any] = read_json(folder / "bundle.json")
-    files = {name: sha for variant in made.values() for name, sha in variant.files.items()}
-    header["files"] |= {**files, CERTIFICATE: sha256_file(folder / CERTIFICATE)}
+    files = {file: sha for file, sha in header["files"].items() if file not in gone}
+    for variant in certificate.variants.values():
+        files |= variant.files
+    header["files"] = {**files, CERTIFICATE: sha256_file(folder / CERTIFICATE)}
     write_json(folder / "bundle.json", header)
     read_certificate(read_bundle(folder))
 
@@ -204,14 +211,8 @@ def keep(bundle: str | Path, names: Collection[str]) -> None:
         return
     kept = {name: variant for name, variant in certificate.variants.items() if name in names}
     gone = {file for name, variant in certificate.variants.items() if name not in kept for file in variant.files}
-    content = certificate.model_copy(update={"variants": kept}).model_dump(mode="json")
     with tempfile.TemporaryDirectory(prefix=".formats-", dir=read.folder.absolute().parent) as name:
         folder = Path(name) / "bundle"
         shutil.copytree(read.folder, folder, ignore=lambda *_: gone)
-        write_json(folder / CERTIFICATE, content)
-        header = read_json(folder / "bundle.json")
-        header["files"] = {file: sha for file, sha in header["files"].items() if file not in gone}
-        header["files"][CERTIFICATE] = sha256_file(folder / CERTIFICATE)
-        write_json(folder / "bundle.json", header)
-        read_certificate(read_bundle(folder))
+        _enter(folder, certificate.model_copy(update={"variants": kept}), gone)
         swap(folder, read.folder)
