@@ -10,6 +10,7 @@ from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import default_bundle, read_bundle, shipped_bundles
 from dermdistill.publish import external, front
+from dermdistill.publish.card import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "results" / "external" / "external.json"
@@ -31,7 +32,7 @@ def of_graph(bundle: Path, path: Path, sha256: str) -> Path:
 def test_the_card_shows_the_tests_of_its_graph_and_stays_valid(bundle: Path, tmp_path: Path):
     path = of_graph(bundle, tmp_path / "external.json", sha256_file(bundle / "model.onnx"))
     for _ in range(2):
-        external.amend_card(bundle, path)
+        amend_card(bundle, path)
         card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
         assert card.count("## External tests\n") == card.count("## Limits\n") == card.count("## Licence\n") == 1
         assert "| PH2 | 200 | 40 | 0.900 [0.831, 0.953] | 0.925 | 0.588 | 0.119 |" in card
@@ -39,7 +40,7 @@ def test_the_card_shows_the_tests_of_its_graph_and_stays_valid(bundle: Path, tmp
 
 
 def test_a_graph_without_tests_is_not_yet_scored(bundle: Path, tmp_path: Path):
-    external.amend_card(bundle, of_graph(bundle, tmp_path / "external.json", "0" * 64))
+    amend_card(bundle, of_graph(bundle, tmp_path / "external.json", "0" * 64))
     card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "## External tests\n\nExternal tests: not yet scored.\n\n## Limits\n" in card
     assert "PH2" not in card
@@ -49,7 +50,7 @@ def test_a_graph_without_tests_is_not_yet_scored(bundle: Path, tmp_path: Path):
 def test_the_card_says_what_an_unknown_camera_costs(bundle: Path, tmp_path: Path):
     report = ROOT / "results" / "student" / "compared" / "cameras.json"
     for _ in range(2):
-        external.put_section(bundle, external.UNKNOWN_CAMERAS, external.unknown_cameras(report))
+        put_section(bundle, UNKNOWN_CAMERAS, unknown_cameras(report))
     card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.count("## Unknown cameras\n") == card.count("## External tests\n") == card.count("## Limits\n") == 1
     assert "0.789 [0.742, 0.835] there, on 1,195 images with 98 melanomas" in card
@@ -58,7 +59,7 @@ def test_the_card_says_what_an_unknown_camera_costs(bundle: Path, tmp_path: Path
     other = json.loads(report.read_text(encoding="utf-8")) | {"baseline": "unknown"}
     (tmp_path / "other.json").write_text(json.dumps(other), encoding="utf-8")
     with pytest.raises(InputError, match="must compare `unknown` with the baseline `known`"):
-        external.unknown_cameras(tmp_path / "other.json")
+        unknown_cameras(tmp_path / "other.json")
 
 
 def test_the_shipped_cards_are_up_to_date():

@@ -24,7 +24,7 @@ from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
 from dermdistill.files import read_json, sha256_file, write_json, write_text
 from dermdistill.predict.header import GRAPH
-from dermdistill.publish.external import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
+from dermdistill.publish.card import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
 from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.models import FIGURES, Area, OutOfFold
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
