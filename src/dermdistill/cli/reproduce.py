@@ -93,7 +93,7 @@ def _study(settings: "Settings", folder: Path, data: Path | None, cache: Path | 
     from dermdistill.training.loop import make_fabric
 
     hear_libraries()
-    fabric = make_fabric(accelerator)
+    fabric = make_fabric(accelerator, precision=settings.precision)
     fabric.launch()
     return open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
 

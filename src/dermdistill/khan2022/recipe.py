@@ -67,9 +67,14 @@ class SeedsSpec(_Strict):
     temperature: int = Field(1, ge=1)
     batch: int = Field(1, ge=1)
     ablation: int = Field(3, ge=1)
+    systems: dict[str, int] = Field({}, exclude_if=lambda value: not value)
+    """Of the rows of Table 2 of some systems, such as `{ dsnet = 2 }`, in place of `table_2`."""
 
-    def of(self, table: TableName) -> int:
-        return getattr(self, "table_2" if table == "2" else table)
+    def of(self, row: "Row") -> int:
+        """How many seeds a row is trained with."""
+        if row.table == "2":
+            return self.systems.get(row.system, self.table_2)
+        return getattr(self, row.table)
 
 
 class Settings(_Strict):
@@ -77,6 +82,8 @@ class Settings(_Strict):
 
     name: str
     image_size: int = Field(224, ge=18)
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", exclude_if=lambda value: value == "32-true")
+    """Arithmetic of training; images are judged in 32 bits."""
     weights: SystemWeights = "hub"
     teacher: str = "resnet50"
     students: tuple[str, ...] = tuple(name for name in SYSTEMS if name != "lite0")
@@ -101,7 +108,7 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _systems_exist(self) -> Self:
-        unknown = [name for name in (self.teacher, *self.students) if name not in SYSTEMS]
+        unknown = [name for name in (self.teacher, *self.students, *self.seeds.systems) if name not in SYSTEMS]
         if unknown:
             raise ValueError(str(no_such("system", unknown[0], SYSTEMS)))
         return self
@@ -228,7 +235,7 @@ def train_spec(row: Row, settings: Settings) -> TrainSpec:
     rate = settings.small_step if row.faults.small_step else training.learning_rate
     return TrainSpec(
         epochs=training.epochs, batch_size=training.batch_size, optimizer=training.optimizer, learning_rate=rate,
-        weight_decay=0.0, schedule="constant", warmup_epochs=0.0, ema=0.0, clip=0.0,
+        weight_decay=0.0, schedule="constant", warmup_epochs=0.0, ema=0.0, clip=0.0, precision=settings.precision,
     )  # fmt: skip
 
 
@@ -282,7 +289,7 @@ def changed(
         if value is not None:
             content[name] = value
     if seeds is not None:
-        content["seeds"] = dict.fromkeys(SeedsSpec.model_fields, seeds)
+        content["seeds"] = dict.fromkeys(("table_2", "temperature", "batch", "ablation"), seeds)
     if timing_images is not None:
         content["timing"]["images"] = timing_images
     if epochs is not None:

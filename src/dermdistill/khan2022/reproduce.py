@@ -76,9 +76,9 @@ def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
         timed: whether the prediction clock is to run.
     """
     seeds = study.settings.seeds
-    for seed in range(max((seeds.of(row.table) for row in rows), default=0)):
+    for seed in range(max((seeds.of(row) for row in rows), default=0)):
         for row in rows:
-            if seed < seeds.of(row.table):
+            if seed < seeds.of(row):
                 run_row(study, row, seed)
                 write_report(study, html=False)
     if timed:
@@ -95,7 +95,7 @@ def show_rows(study: Study, rows: list[Row]) -> None:
     """Print the rows and how many of their seeds are done."""
     table = Table("table", "row", "seeds", "done", title=str(study.folder))
     for row in rows:
-        wanted = study.settings.seeds.of(row.table)
+        wanted = study.settings.seeds.of(row)
         done = sum(study.result(row, seed) is not None for seed in range(wanted))
         table.add_row(row.table, row.name, str(wanted), str(done))
     Console().print(table)

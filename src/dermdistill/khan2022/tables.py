@@ -68,7 +68,7 @@ def _entries(study: Study, table: TableName) -> list[dict[str, Any]]:
 
 
 def _entry(study: Study, row: Row, protocol: Protocol | None) -> dict[str, Any]:
-    found = [study.result(row, seed) for seed in range(study.settings.seeds.of(row.table))]
+    found = [study.result(row, seed) for seed in range(study.settings.seeds.of(row))]
     done = [result for result in found if result is not None and "failed" not in result]
     figures = [_figures(result) for result in done]
     return {

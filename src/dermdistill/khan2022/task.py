@@ -24,8 +24,8 @@ class Entry:
     """0 to 255, as published."""
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """float32 [B, 3, S, S] of uint8 [B, 3, S, S]."""
-        images = pixels.float()
+        """float32 [B, 3, S, S], channels last, of uint8 [B, 3, S, S]."""
+        images = pixels.float().contiguous(memory_format=torch.channels_last)
         if self.raw:
             return images
         shape = (1, 3, 1, 1)
