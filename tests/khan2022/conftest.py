@@ -16,11 +16,12 @@ class Blocks:
         self.reads = 0
 
     def read(self, rows):
-        self.reads += 1
-        values = torch.from_numpy(self.values[rows])
-        return values[:, None, None, None].expand(-1, 3, self.size, self.size).clone()
+        return self.decode(rows)
 
-    decode = read
+    def decode(self, rows, size=None):
+        self.reads += 1
+        values, side = torch.from_numpy(self.values[rows]), size or self.size
+        return values[:, None, None, None].expand(-1, 3, side, side).clone()
 
 
 def pool_of(count=120, size=24, lesion=2, fixed=False):

@@ -61,8 +61,8 @@ def test_the_clock_runs_alone_and_its_ratios_are_printed(tmp_path):
     text = (tmp_path / "out" / "report.md").read_text().split("## Prediction times")[1]
     cells = [cell.strip() for line in text.splitlines() if line.startswith("| mobilenet ") for cell in line.split("|")]
     mine = found["mobilenet"]
-    assert cells[2:4] == ["5.14", "2.00"], "published: 5.14 s, twice DSNet's 2.57 s"
-    assert cells[4:8] == [
+    assert cells[2:5] == ["32", "5.14", "2.00"], "published: 5.14 s, twice DSNet's 2.57 s"
+    assert cells[5:9] == [
         f"{mine['forward_seconds']:.2f}", f"{mine['forward_ratio']:.2f}",
         f"{mine['with_decoding_seconds']:.2f}", f"{mine['with_decoding_ratio']:.2f}",
     ]  # fmt: skip

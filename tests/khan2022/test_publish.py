@@ -1,15 +1,23 @@
 """`dermdistill.publish.paper_results`: what it writes of a study that is not finished, and what it refuses."""
 
+import dataclasses
+import importlib.util
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
 from dermdistill.errors import InputError
-from dermdistill.khan2022.markdown import mean_sd
+from dermdistill.khan2022.grid import mean_sd
 from dermdistill.khan2022.recipe import named_rows, settings_of
 from dermdistill.khan2022.report import write_report
 from dermdistill.khan2022.study import Study, run_row
+from dermdistill.khan2022.tables import differences
 from dermdistill.khan2022.timing import measure_timing
+from dermdistill.publish.paper_findings import findings
+from dermdistill.training.loop import make_fabric
 
 RECIPE = """name = "tiny"
 image_size = 24
@@ -22,6 +30,7 @@ seeds = { ablation = 2 }
 timing = { images = 8, batch_size = 4, repeats = 1 }
 """
 PAGE = "# A page\n\n<!-- results:khan2022 -->\nnothing yet\n<!-- /results -->\n\nThe end.\n"
+FRONT = "# dermdistill\n\n<!-- results:khan2022 -->\n<!-- /results -->\n"
 DONE = (("corrected", 0), ("corrected", 1), ("no-distillation", 0), ("no-distillation", 1), ("softmax-twice", 0))
 
 
@@ -32,15 +41,27 @@ def script():
     return paper_results
 
 
-@pytest.fixture
-def study(tmp_path, make_pool, fabric):
-    """Five of the ablation's trainings, with the log and the report."""
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    (tmp_path / "page.md").write_text(PAGE)
-    (tmp_path / "study").mkdir()
-    pool = make_pool()
-    object.__setattr__(pool, "notes", ("A sample of 120 images.",))
-    study = Study(settings_of("full", tmp_path / "tiny.toml"), pool, tmp_path / "study", fabric, lambda line: None)
+def pool_of():
+    """The 120 images of conftest.py, whose fixtures live for one test only."""
+    spec = importlib.util.spec_from_file_location("paper_conftest", Path(__file__).with_name("conftest.py"))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.pool_of()
+
+
+@pytest.fixture(scope="module")
+def trained_rows(tmp_path_factory):
+    """Five of the ablation's trainings, with the log and the report; see `study`."""
+    folder = tmp_path_factory.mktemp("paper")
+    (folder / "tiny.toml").write_text(RECIPE)
+    (folder / "page.md").write_text(PAGE)
+    (folder / "front.md").write_text(FRONT)
+    (folder / "study").mkdir()
+    torch.set_num_threads(1)
+    pool = dataclasses.replace(pool_of(), notes=("A sample of 120 images.",))
+    settings = settings_of("full", folder / "tiny.toml")
+    study = Study(settings, pool, folder / "study", make_fabric("cpu"), lambda line: None)
     for name, seed in DONE:
         (row,) = named_rows([name], ["ablation"], study.settings, "corrected")
         run_row(study, row, seed)
@@ -49,10 +70,17 @@ def study(tmp_path, make_pool, fabric):
     return study
 
 
+@pytest.fixture
+def study(trained_rows, tmp_path):
+    """A copy of the study, with recipe and pages beside it."""
+    shutil.copytree(trained_rows.folder.parent, tmp_path, dirs_exist_ok=True)
+    return dataclasses.replace(trained_rows, folder=tmp_path / "study")
+
+
 def _call(script, folder, *more):
     script.main([
         str(folder / "study"), "--recipe", str(folder / "tiny.toml"), "--out", str(folder / "results"),
-        "--page", str(folder / "page.md"), *map(str, more),
+        "--page", str(folder / "page.md"), "--readme", str(folder / "front.md"), *map(str, more),
     ])  # fmt: skip
 
 
@@ -68,7 +96,8 @@ def test_an_unfinished_study_is_published_with_what_is_to_do(script, study, tmp_
     assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
     out = tmp_path / "results"
     assert {path.name for path in out.iterdir()} == {
-        "README.md", "report.md", "report.html", "report.json", "recipe.toml", "log.txt",
+        "README.md", "report.md", "report.html", "report.json", "recipe.toml", "log.txt", "temperature.svg",
+        "batch.svg",
     }  # fmt: skip
     assert (out / "recipe.toml").read_text() == RECIPE
     page, readme = (tmp_path / "page.md").read_text(), (out / "README.md").read_text()
@@ -77,14 +106,23 @@ def test_an_unfinished_study_is_published_with_what_is_to_do(script, study, tmp_
     assert "nothing yet" not in page
     assert "(results/README.md)" in page
     for text in (page, readme):
-        assert "softmax-twice (1 seed)" in " ".join(text.split())
-        assert "as-published (2 seeds)" in " ".join(text.split())
-        assert "corrected (" not in text.split("To do:")[1].split("\n\n")[0]
-        assert "DSNet: from scratch, as in the paper" in text
-        assert "for want of hub weights, where the paper has ImageNet weights: none" in " ".join(text.split())
+        to_do = " ".join(text.split("To do:")[1].split("\n\n")[0].split())
+        assert "Table 2, as-published: all rows; Temperatures, as-published: all rows; " in to_do
+        assert "softmax-twice (1 seed)" in to_do
+        assert "as-published (2 seeds)" in to_do
+        assert " corrected (" not in to_do
+        assert "Initial weights: from scratch, as in the paper: DSNet." in " ".join(text.split())
         assert "## Prediction times" in text
+        assert "## Table 2" in text
+        assert f"![Temperatures: both protocols]({'' if text is readme else 'results/'}temperature.svg)" in text
+        assert "- **The random split**" not in text, "nobody measured it"
     assert "softmax-twice (1 seed)" in capsys.readouterr().out
-    assert "dermdistill reproduce khan2022 --recipe tiny.toml --table ablation --data MANIFEST" in readme
+    command = "dermdistill reproduce khan2022 --recipe tiny.toml --data MANIFEST"
+    assert f"{command} --table 2 --table temperature --table batch --table ablation\n" in readme
+    assert f"{command} --clock-only\n" in readme
+    front = (tmp_path / "front.md").read_text()
+    assert "[the paper](docs/explanation/the-paper-audited.md) that this project starts from" in front
+    assert front.endswith("<!-- /results -->\n")
     assert study.pool.sha256 in readme
     report = json.loads((out / "report.json").read_text())
     assert report["timing"]["systems"]["dsnet"]["forward_ratio"] == 1
@@ -112,12 +150,41 @@ def test_the_table_holds_mean_spread_and_paired_differences(script, study, tmp_p
     assert twice[1] == "1.000000"
     low, high = map(float, twice[2].split(" to "))
     assert 0.268 < low <= high < 0.732
-    assert _line((tmp_path / "results" / "README.md").read_text().split("Seed by seed")[1], "softmax-twice")[2] == "–"
+    assert _line((tmp_path / "results" / "README.md").read_text().split("seed by seed")[1], "softmax-twice")[2] == "–"
     assert _line(page, "as-published")[5] == "–"
-    beside = _line(page, "DSNet")
-    assert beside[1] == beside[2] == "268,898"
     first = {name: f"{values[name, 'accuracy'][0]:.3f}" for name in ("corrected", "no-distillation")}
-    assert beside[5:] == ["0.917", "–", first["corrected"], "–", first["no-distillation"]], "Table 2 has one seed"
+    for row, name in (("dsnet-distilled", "corrected"), ("dsnet-alone", "no-distillation")):
+        cells = _line(page, row)
+        assert cells[2] == "268,898"
+        assert cells[8:11] == ["0.917", "–", first[name]], "Table 2 has one seed"
+
+
+def test_sentences_hold_the_numbers_of_the_report(script, study, tmp_path):
+    report = script.read_report(study.folder)
+    told = {text.split("**")[1].rstrip("."): text for text in findings(report)}
+    entries = {entry["name"]: entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected"}
+    gap = (entries["dsnet-distilled"]["seeds"][0]["test"]["auroc"]["value"]
+           - entries["dsnet-alone"]["seeds"][0]["test"]["auroc"]["value"])  # fmt: skip
+    assert f"in AUROC: DSNet {gap:+.3f}." in told["Distillation"]
+    paired = differences(report["tables"]["ablation"], "auroc")["no-distillation"]
+    sure = abs(paired["mean"]) > 2 * paired["sd"] / 2**0.5
+    of_faults = told["What one fault does to DSNet's AUROC"]
+    assert (f"`no-distillation` {mean_sd(paired, signed=True)}" in of_faults) == sure
+    assert ("Not beyond them: `no-distillation`." in of_faults) == (not sure)
+    assert "The softmax over the whole array turns distillation off" not in told, "that row is not done"
+    seed_0 = report["tables"]["temperature"][0]["published_accuracy"], entries["dsnet-distilled"]["summary"]["accuracy"]
+    assert seed_0[0] == 0.8287
+    assert (
+        f"from {seed_0[1]['mean']:.3f} to {seed_0[1]['mean']:.3f} here corrected (1 of 8 rows)" in told["Temperatures"]
+    )
+    assert "from 0.772 to 0.917 in the paper" in told["Temperatures"]
+    seeds = [
+        {"seed": 0, "random": {"auroc": 0.9, "auroc_seen": 0.95, "auroc_unseen": 0.8, "melanomas_seen": 30,
+                               "melanomas_unseen": 10},
+         "lesion": {"auroc": 0.85, "auroc_several": 0.87, "auroc_single": 0.82}},
+    ]  # fmt: skip
+    (leak,) = [text for text in findings(report | {"leak": {"seeds": seeds}}) if "random split" in text]
+    assert "for 75 % of the test melanomas. To DSNet that is worth +0.100 AUROC on these, +0.050 on all" in leak
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written(script, study, tmp_path, monkeypatch):

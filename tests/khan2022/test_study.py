@@ -2,6 +2,7 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from safetensors.torch import load_file
 
 from dermdistill.errors import DermdistillError
 from dermdistill.khan2022 import study as study_module
-from dermdistill.khan2022.markdown import grids, mean_sd
+from dermdistill.khan2022.drawing import standalone
+from dermdistill.khan2022.grid import mean_sd
+from dermdistill.khan2022.markdown import grids
 from dermdistill.khan2022.recipe import PoolSpec, Row, Settings, TrainingSpec, named_rows
-from dermdistill.khan2022.report import page, write_report
+from dermdistill.khan2022.report import page, sweeps, write_report
 from dermdistill.khan2022.study import Study, run_row, targets_of, teacher_of
 from dermdistill.khan2022.tables import contents, differences
 from dermdistill.khan2022.timing import measure_timing
@@ -93,7 +96,7 @@ def test_the_last_and_the_best_epochs_weights_are_both_there(done, tmp_path, mon
 
     monkeypatch.setattr(study_module.PaperTask, "score", score)
     study_module._train(other, row, 0)
-    kept = {which: study_module._trained(other, row, 0, which).state_dict() for which in ("best", "last")}
+    kept = {which: study_module.trained(other, row, 0, which).state_dict() for which in ("best", "last")}
     for which, expected in (("best", scored[0 if best_first else 1]), ("last", scored[1])):
         assert all(torch.equal(value, expected[name]) for name, value in kept[which].items())
     assert (other.run(row, 0).folder / "last.safetensors").exists() == best_first
@@ -167,7 +170,7 @@ def test_a_killed_row_goes_on_and_ends_with_the_same_weights(done, tmp_path, mon
     whole = study.result(row, 0)
     assert found["test"] == whole["test"]
     for which in ("best", "last"):
-        one, other = (study_module._trained(s, row, 0, which).state_dict() for s in (cut, study))
+        one, other = (study_module.trained(s, row, 0, which).state_dict() for s in (cut, study))
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -234,15 +237,62 @@ def test_the_report_has_the_published_number_beside_ours(done):
     assert report["choices"]["temperature"]["as-published"] is None
     html = (study.folder / "report.html").read_text()
     assert_artefacts(html, study.result(_row("corrected"), 0))
-    (line,) = [line for line in text.splitlines() if line.startswith("| dsnet-distilled ")]
+    table, why = (text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+                  for title in ("Table 2", "Why our accuracies differ from the published ones"))  # fmt: skip
+    cells = line_of(table, "dsnet-distilled")
     found = study.result(_row("corrected"), 0)
-    size = f"| {found['parameters']:,} | {found['macs'] / 1e6:,.0f} | {found['fp32_bytes'] / 1e6:.1f} |"
-    assert line.endswith(size)
+    assert cells[2:7] == ["268,898", f"{found['parameters']:,}", "340", f"{found['training_seconds']:.0f}", "2.57"]
+    assert cells[8] == "0.917"
+    assert cells[10] == f"{accuracy:.3f}"
+    assert cells[11] == "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found["test"]["auroc"])
+    assert cells[12:] == [f"{found['macs'] / 1e6:.0f}", f"{found['fp32_bytes'] / 1e6:.1f}"]
+    gap, reasons = line_of(why, "dsnet-distilled")[3:]
+    assert gap == f"{accuracy - 0.917:+.3f}"
+    count = found["images"]["train_benign"] + found["images"]["train_malignant"]
+    assert reasons == (
+        f"24 px, not 224; {count} training images, not 5,596; 2 epochs, not 20; taught by DSNet, not ResNet-50; "
+        "corrected: no lesion stands on both sides of the division"
+    )
     assert html == page(report)
     assert html.count("<details>") == html.count("accuracy and loss by epoch</title>") > 4
     assert "SYNTHETIC" not in html
     report["data"]["synthetic"] = True
     assert "SYNTHETIC IMAGES" in page(report)
+
+
+def line_of(text, name):
+    """The cells of a table's line."""
+    return next([cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()
+                if line.startswith(f"| {name} |"))  # fmt: skip
+
+
+def test_a_sweep_is_drawn_as_published_and_corrected_side_by_side(done):
+    study, _ = done
+    run_row(study, _row("temperature-2"), 0)
+    report = contents(study)
+    drawn = sweeps(report)["temperature"]
+    mean = next(entry for entry in report["tables"]["temperature"]
+                if (entry["name"], entry["protocol"]) == ("temperature-2", "corrected"))["summary"]  # fmt: skip
+    panels = drawn.split("<g transform=")[1:]
+    assert [">as-published</text>" in panels[0], ">corrected</text>" in panels[1]] == [True, True]
+    assert all(f">{value}</text>" in panel for panel in panels for value in (2, 10))
+    heights = [float(y) for y in re.findall(r'<circle cx="34.0" cy="([\d.]+)"', panels[1])]
+    low = int(10 * min(mean["accuracy"]["mean"], mean["auroc"]["mean"], *_all_means(report))) / 10
+    expected = [6 + 180 * (1 - (mean[key]["mean"] - low) / (1 - low)) for key in ("accuracy", "auroc")]
+    assert heights == pytest.approx(expected, abs=0.06)
+    file = standalone(drawn)
+    assert ElementTree.fromstring(file).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "currentColor" not in file
+    assert "<h2>Sweeps</h2>" in page(report)
+    assert drawn in page(report)
+
+
+def _all_means(report):
+    every = [
+        entry["summary"][key]["mean"] for entry in report["tables"]["temperature"] for key in ("accuracy", "auroc")
+    ]
+    known = [entry["published_accuracy"] for entry in report["tables"]["temperature"]]
+    return [value for value in (*every, *known) if value is not None]
 
 
 def assert_artefacts(html, found):

@@ -10,6 +10,7 @@ from dermdistill.cli.options import AcceleratorOption
 from dermdistill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from dermdistill.khan2022.beside import Beside
     from dermdistill.khan2022.recipe import Row, Settings
     from dermdistill.khan2022.study import Study
 
@@ -40,6 +41,9 @@ def khan2022(
     images: Annotated[int | None, typer.Option(min=8, help="At most so many images, training and test.")] = None,
     timing_images: Annotated[int | None, typer.Option(min=1, help="Images of the prediction clock.")] = None,
     clock_only: Annotated[bool, typer.Option("--clock-only", help="Only time prediction; train nothing.")] = False,
+    beside: Annotated[list[str] | None, typer.Option(help="Bundle or model to judge beside; repeat.")] = None,
+    beside_splits: Annotated[Path | None, typer.Option(help="The splits.json that it was trained with.")] = None,
+    beside_fold: Annotated[int | None, typer.Option(min=0, help="The fold that it has not seen.")] = None,
     out: Annotated[Path | None, typer.Option(help="Study folder; by default work/khan2022-<budget>.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images.")] = None,
     accelerator: AcceleratorOption = "auto",
@@ -66,6 +70,7 @@ def khan2022(
     import dataclasses
     import tempfile
 
+    from dermdistill.khan2022.beside import open_beside
     from dermdistill.khan2022.reproduce import require_sizes, show_rows
 
     settings, rows = _rows(budget, recipe, changes, tables, row or [], protocol)
@@ -75,7 +80,8 @@ def khan2022(
             show_rows(dataclasses.replace(study, folder=folder), rows)
         return
     require_sizes(settings, rows, timed)
-    _carry_out(_study(settings, folder, data, cache, accelerator), rows, timed)
+    students = open_beside(beside or [], beside_splits, beside_fold)
+    _carry_out(_study(settings, folder, data, cache, accelerator), rows, timed, students)
 
 
 def _rows(
@@ -98,12 +104,12 @@ def _study(settings: "Settings", folder: Path, data: Path | None, cache: Path | 
     return open_study(settings, folder, data, cache, fabric, _tell(folder / "log.txt"))
 
 
-def _carry_out(study: "Study", rows: "list[Row]", timed: bool) -> None:
+def _carry_out(study: "Study", rows: "list[Row]", timed: bool, students: "list[Beside]") -> None:
     from dermdistill.cli.manners import stopped_in_words
     from dermdistill.khan2022.reproduce import reproduce
 
     with stopped_in_words():
-        reproduce(study, rows, timed)
+        reproduce(study, rows, timed, students)
     folder = study.folder
     talk.say(f"report: {folder / 'report.html'} (figures: {folder / 'report.json'}, tables: {folder / 'report.md'})")
 

@@ -34,8 +34,8 @@ class Pixels(Protocol):
     def read(self, rows: np.ndarray) -> Tensor:
         """uint8 [B, 3, S, S] of some rows."""
 
-    def decode(self, rows: np.ndarray) -> Tensor:
-        """The same, from the files as they came, past any cache."""
+    def decode(self, rows: np.ndarray, size: int | None = None) -> Tensor:
+        """The same, from the files as they came, past any cache; with `size` at another side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -117,23 +117,24 @@ class ArrayPixels:
 
     def read(self, rows: np.ndarray) -> Tensor:
         """uint8 [B, 3, S, S]; only these rows are read from disk."""
+        return self.decode(rows)
+
+    def decode(self, rows: np.ndarray, size: int | None = None) -> Tensor:
+        """The same at any side: arrays need no decoding."""
         starts = np.cumsum([0, *(len(array) for array in self.arrays)])
         images = []
         for row in np.asarray(rows).tolist():
             which = int(np.searchsorted(starts, row, side="right")) - 1
-            images.append(self._resized(as_uint8(self.arrays[which][row - starts[which]])))
+            images.append(_resized(as_uint8(self.arrays[which][row - starts[which]]), size or self.size))
         return torch.stack(images)
 
-    def decode(self, rows: np.ndarray) -> Tensor:
-        """The same as `read`: arrays need no decoding."""
-        return self.read(rows)
 
-    def _resized(self, image: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(image).permute(2, 0, 1)
-        if pixels.shape[1:] == (self.size, self.size):
-            return pixels
-        scaled = functional.interpolate(pixels[None].float(), (self.size, self.size), mode="bilinear", antialias=True)
-        return scaled[0].round().clamp(0, 255).to(torch.uint8)
+def _resized(image: np.ndarray, size: int) -> Tensor:
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    if pixels.shape[1:] == (size, size):
+        return pixels
+    scaled = functional.interpolate(pixels[None].float(), (size, size), mode="bilinear", antialias=True)
+    return scaled[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def as_uint8(image: np.ndarray) -> np.ndarray:
@@ -206,9 +207,10 @@ class CachedPixels:
         """uint8 [B, 3, S, S]."""
         return torch.from_numpy(self.cache.images[self.rows[rows]])
 
-    def decode(self, rows: np.ndarray) -> Tensor:
+    def decode(self, rows: np.ndarray, size: int | None = None) -> Tensor:
         """uint8 [B, 3, S, S], decoded from the image files."""
-        images = [resize_square(load_rgb(self.paths[row]), self.size).transpose(2, 0, 1) for row in rows.tolist()]
+        side = size or self.size
+        images = [resize_square(load_rgb(self.paths[row]), side).transpose(2, 0, 1) for row in rows.tolist()]
         return torch.from_numpy(np.stack(images))
 
 

@@ -1,48 +1,31 @@
 """The report's tables as heads and rows of text, for Markdown and HTML alike."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from dermdistill.khan2022.published import TABLE_2
-from dermdistill.khan2022.tables import PROTOCOLS, differences
+from dermdistill.khan2022.grid import NOT_RUN, Grid, accuracy, failures, markdown_table, mean_sd, number, pairs
+from dermdistill.khan2022.measures import spread
+from dermdistill.khan2022.table_2 import beside_grids, reasons_grid, table_2, timing_grid
+from dermdistill.khan2022.tables import differences
 
-_NOT_RUN = "–"
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    notes: list[str]
+def is_begun(report: dict[str, Any], table: str) -> bool:
+    """Whether a row of a table was run, to its end or until it failed."""
+    return any(entry["seeds"] or entry["failed"] for entry in report["tables"][table])
 
 
 def grids(report: dict[str, Any]) -> list[Grid]:
     """All tables of a report; those of which nothing was run are left out."""
     found = [_systems(report)]
-    makers = {"2": _table_2, "temperature": _sweep, "batch": _sweep, "ablation": ablation_grid}
-    for name, make in makers.items():
-        if any(entry["seeds"] or entry["failed"] for entry in report["tables"][name]):
-            found.append(make(report, name))
+    if is_begun(report, "2"):
+        found += [table_2(report), *beside_grids(report), reasons_grid(report)]
     if report["timing"] is not None:
         found.append(timing_grid(report))
+    found += [sweep_grid(report, name) for name in ("temperature", "batch") if is_begun(report, name)]
+    if report["leak"]:
+        found.append(leak_grid(report))
+    if is_begun(report, "ablation"):
+        found.append(ablation_grid(report))
     return found
-
-
-def mean_sd(spread: dict[str, Any], places: int = 3, signed: bool = False) -> str:
-    """Mean ± standard deviation (seeds); the mean alone of one seed."""
-    if spread["mean"] is None:
-        return _NOT_RUN
-    sign = "+" if signed else ""
-    text = f"{spread['mean']:{sign}.{places}f}"
-    return text if spread["sd"] is None else f"{text} ± {spread['sd']:.{places}f} ({spread['n']})"
-
-
-def number(value: float | None, places: int = 3) -> str:
-    """A published number, or a dash where none is known."""
-    return _NOT_RUN if value is None else f"{value:.{places}f}"
 
 
 def _systems(report: dict[str, Any]) -> Grid:
@@ -57,58 +40,19 @@ def _systems(report: dict[str, Any]) -> Grid:
     return Grid("Parameters", head, rows, ["With the paper's head, two classes, 224 px."])
 
 
-def _pairs(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The same row as published and corrected."""
-    published, corrected = ([entry for entry in entries if entry["protocol"] == protocol] for protocol in PROTOCOLS)
-    return list(zip(published, corrected, strict=True))
-
-
-def _one(entry: dict[str, Any], key: str) -> Any:
-    return entry["seeds"][0][key] if entry["seeds"] else None
-
-
-def _table_2(report: dict[str, Any], _: str) -> Grid:
-    rows = []
-    for faulty, entry in _pairs(report["tables"]["2"]):
-        published = TABLE_2.get(entry["system"])
-        size = _one(entry, "fp32_bytes") or _one(faulty, "fp32_bytes")
-        macs = _one(entry, "macs") or _one(faulty, "macs")
-        count = _one(entry, "parameters") or _one(faulty, "parameters")
-        rows.append([
-            entry["name"], number(entry["published_accuracy"]), _accuracy(faulty), _accuracy(entry),
-            mean_sd(entry["summary"]["auroc"]), mean_sd(entry["summary"]["ece"]),
-            number(published.training_seconds if published else None, 0),
-            mean_sd(entry["summary"]["training_seconds"], 0),
-            f"{count:,}" if count else _NOT_RUN, f"{macs / 1e6:,.0f}" if macs else _NOT_RUN,
-            f"{size / 1e6:.1f}" if size else _NOT_RUN,
-        ])  # fmt: skip
-    head = [
-        "row", "published accuracy", "accuracy, as published", "accuracy, corrected", "AUROC, corrected",
-        "ECE, corrected", "published training s", "training s", "parameters", "million MACs", "MB (fp32)",
-    ]  # fmt: skip
-    notes = [
-        "The published table has one accuracy for each system; it stands beside both of our rows, with and without "
-        "distillation. Training seconds are of other machines and other numbers of images: compare within a column.",
-    ]
-    return Grid("Table 2", head, rows, notes + _failures(report["tables"]["2"]))
-
-
-def _accuracy(entry: dict[str, Any]) -> str:
-    return "failed" if entry["failed"] and not entry["seeds"] else mean_sd(entry["summary"]["accuracy"])
-
-
-def _sweep(report: dict[str, Any], name: str) -> Grid:
+def sweep_grid(report: dict[str, Any], name: str) -> Grid:
+    """A sweep over temperatures or batch sizes, both protocols beside the published accuracies."""
     rows = [
         [
-            entry["name"], number(entry["published_accuracy"], 4), _accuracy(faulty), _accuracy(entry),
-            mean_sd(entry["summary"]["auroc"]), mean_sd(entry["summary"]["ece"]),
+            entry["name"], number(entry["published_accuracy"], 4), accuracy(faulty), accuracy(entry),
+            mean_sd(faulty["summary"]["auroc"]), mean_sd(entry["summary"]["auroc"]),
             mean_sd(faulty["summary"]["gradient_share"], 5), mean_sd(entry["summary"]["gradient_share"]),
         ]
-        for faulty, entry in _pairs(report["tables"][name])
+        for faulty, entry in pairs(report["tables"][name])
     ]  # fmt: skip
     head = [
-        "row", "published accuracy", "accuracy, as published", "accuracy, corrected", "AUROC, corrected",
-        "ECE, corrected", "gradient share of the soft term, as published", "the same, corrected",
+        "row", "published accuracy", "accuracy, as published", "accuracy, corrected", "AUROC, as published",
+        "AUROC, corrected", "gradient share of the soft term, as published", "the same, corrected",
     ]  # fmt: skip
     notes = []
     for protocol, choice in report["choices"][name].items():
@@ -119,10 +63,57 @@ def _sweep(report: dict[str, Any], name: str) -> Grid:
                 f"{choice['accuracy_on_validation']:.3f}. The choice on test images is worth {choice['gain']:+.3f}."
             )
     title = {"temperature": "Temperatures", "batch": "Batch sizes"}[name]
-    return Grid(title, head, rows, notes + _failures(report["tables"][name]))
+    return Grid(title, head, rows, notes + failures(report["tables"][name]))
 
 
-def ablation_grid(report: dict[str, Any], _: str = "ablation") -> Grid:
+def leak_grid(report: dict[str, Any]) -> Grid:
+    """What a random split is worth: seed by seed, and the mean with its spread."""
+    seeds = report["leak"]["seeds"]
+    rows = []
+    for one in seeds:
+        gaps = leak_gaps(one)
+        rows.append([
+            str(one["seed"]), f"{one['random']['melanomas_seen']} of "
+            f"{one['random']['melanomas_seen'] + one['random']['melanomas_unseen']}",
+            *(number(one["random"][key]) for key in ("auroc_seen", "auroc_unseen")), _signed(gaps["random"]),
+            *(number(one["lesion"][key]) for key in ("auroc_several", "auroc_single")), _signed(gaps["lesion"]),
+            _signed(gaps["leak"]), _signed(gaps["whole"]),
+        ])  # fmt: skip
+    columns = [leak_gaps(one) for one in seeds]
+    means = {key: mean_sd(spread([gaps[key] for gaps in columns]), signed=True) for key in columns[0]}
+    rows.append(["mean ± SD (seeds)", "", "", "", means["random"], "", "", means["lesion"], means["leak"],
+                 means["whole"]])  # fmt: skip
+    head = [
+        "seed", "random split: melanomas whose lesion was trained on", "AUROC of these", "of the others", "difference",
+        "split by lesion: AUROC of melanomas photographed several times", "of the others", "difference",
+        "random minus by lesion", "AUROC of all test images, random minus by lesion",
+    ]  # fmt: skip
+    notes = [
+        "DSNet, corrected but for the split. Each kind of melanoma is compared with all benign test images. Lesions "
+        "that are photographed several times are another kind of lesion, whether or not they were trained on: the "
+        "difference that the split by lesion shows too is therefore subtracted. What is left is what a random split is "
+        "worth on those lesions. Both splits are paired by seed; their test images are others.",
+    ]
+    return Grid("What a random split is worth", head, rows, notes)
+
+
+def leak_gaps(one: dict[str, Any]) -> dict[str, float | None]:
+    """One seed's differences in AUROC; None where one of both is undefined."""
+    random = _minus(one["random"]["auroc_seen"], one["random"]["auroc_unseen"])
+    lesion = _minus(one["lesion"]["auroc_several"], one["lesion"]["auroc_single"])
+    whole = _minus(one["random"]["auroc"], one["lesion"]["auroc"])
+    return {"random": random, "lesion": lesion, "leak": _minus(random, lesion), "whole": whole}
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"
+
+
+def ablation_grid(report: dict[str, Any]) -> Grid:
     """What each fault does, with its differences to 'corrected'."""
     entries = report["tables"]["ablation"]
     gaps = {key: differences(entries, key) for key in ("accuracy", "auroc", "ece")}
@@ -135,7 +126,7 @@ def ablation_grid(report: dict[str, Any], _: str = "ablation") -> Grid:
         rows.append([
             entry["name"], mean_sd(of["mass"], 6) if entry["distilled"] else "no soft term",
             _range(of), mean_sd(of["value_share"], 5), mean_sd(of["gradient_share"], 5),
-            _accuracy(entry), gap["accuracy"], mean_sd(of["auroc"]), gap["auroc"], mean_sd(of["ece"]), gap["ece"],
+            accuracy(entry), gap["accuracy"], mean_sd(of["auroc"]), gap["auroc"], mean_sd(of["ece"]), gap["ece"],
             mean_sd(of["seen"]),
         ])  # fmt: skip
     head = [
@@ -150,79 +141,12 @@ def ablation_grid(report: dict[str, Any], _: str = "ablation") -> Grid:
         "The loss is a cross-entropy, whose value holds the entropy of the soft targets: what the soft term can teach "
         "is its share in the gradient.",
     ]
-    unseen = next((entry for entry in entries if entry["name"] == "random-split"), None)
-    if unseen and unseen["summary"]["auroc_seen"]["mean"] is not None:
-        notes.append(
-            f"Random split: AUROC {mean_sd(unseen['summary']['auroc_seen'])} on test images whose lesion was trained "
-            "on, "
-            f"{mean_sd(unseen['summary']['auroc_unseen'])} on the others."
-        )
-    return Grid("Ablation: what each fault does", head, rows, notes + _failures(entries))
+    return Grid("Ablation: what each fault does", head, rows, notes + failures(entries))
 
 
 def _range(summary: dict[str, Any]) -> str:
     low, high = summary["lowest"]["least"], summary["highest"]["most"]
-    return _NOT_RUN if low is None else f"{low:.3f} to {high:.3f}"
-
-
-def beside_grid(report: dict[str, Any]) -> Grid:
-    """The published table beside ours: every system's parameters, accuracy and training time where it was run."""
-    pairs, rows = _pairs(report["tables"]["2"]), []
-    for system in report["systems"]:
-        published = TABLE_2[system["name"]]
-        mine = [pair for pair in pairs if pair[1]["system"] == system["name"] and pair[1]["name"] != "teacher"]
-        kinds = {corrected["distilled"]: (faulty, corrected) for faulty, corrected in mine}
-        ours = [_accuracy(entry) for distilled in (True, False) for entry in kinds.get(distilled, ())]
-        trained = kinds[True][1]["summary"]["training_seconds"] if kinds else None
-        rows.append([
-            system["title"], f"{published.parameters:,}", f"{system['keras_parameters']:,}",
-            number(published.training_seconds, 0), mean_sd(trained, 0) if trained else _NOT_RUN,
-            number(published.accuracy), *(ours or [_NOT_RUN] * 4),
-        ])  # fmt: skip
-    head = [
-        "system", "published parameters", "ours, as Keras counts, at 224 px", "published training s",
-        "ours, distilled and corrected", "published accuracy", "ours, distilled, as published",
-        "distilled, corrected", "alone, as published", "alone, corrected",
-    ]  # fmt: skip
-    notes = [
-        f"{_NOT_RUN}: not run with these settings. The images, their number and the machine are not the paper's: our "
-        "columns can be compared with each other; a difference to the published ones need not come from the protocol.",
-    ]
-    return Grid("The published table beside ours", head, rows, notes)
-
-
-def timing_grid(report: dict[str, Any]) -> Grid:
-    """Prediction times beside the published ones, with their ratios to DSNet."""
-    timing, asked = report["timing"], report["timing"]["asked"]
-    base = TABLE_2["dsnet"].prediction_seconds
-    rows = []
-    for name, found in timing["systems"].items():
-        published = TABLE_2.get(name)
-        seconds = published.prediction_seconds if published else None
-        rows.append([
-            name, number(seconds, 2), number(seconds / base if seconds else None, 2),
-            f"{found['forward_seconds']:.2f}", number(found["forward_ratio"], 2),
-            f"{found['with_decoding_seconds']:.2f}", number(found["with_decoding_ratio"], 2),
-        ])  # fmt: skip
-    head = [
-        "system", "published s", "ratio to DSNet", "s, decode excluded", "ratio to DSNet", "s, decode included",
-        "ratio to DSNet",
-    ]  # fmt: skip
-    notes = [
-        f"Seconds for {timing['for_images']:,} images of {asked['image_size']} px: median of {asked['repeats']} "
-        f"repetitions with {asked['images']:,} images, batches of {asked['batch_size']}, all systems in one run on the "
-        f"same batches, warm. {asked['hardware']}, {asked['device']}, {asked['threads']} threads. Decoding alone: "
-        f"{timing['decode_seconds']:.2f} s, one image after the other.",
-    ]
-    return Grid("Prediction times", head, rows, notes)
-
-
-def _failures(entries: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{entry['name']}{', ' + entry['protocol'] if entry['protocol'] else ''}: {reason}"
-        for entry in entries
-        for reason in entry["failed"]
-    ]
+    return NOT_RUN if low is None else f"{low:.3f} to {high:.3f}"
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -245,9 +169,3 @@ def markdown(report: dict[str, Any]) -> str:
         lines += [line for note in grid.notes for line in (note, "")]
     lines.append(report["disclaimer"])
     return "\n".join(lines) + "\n"
-
-
-def markdown_table(grid: Grid) -> list[str]:
-    """A table's lines in Markdown."""
-    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [grid.head, *grid.rows]]
-    return [rows[0], "|" + "---|" * len(grid.head), *rows[1:]]

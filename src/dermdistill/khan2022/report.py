@@ -6,12 +6,12 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from dermdistill.files import write_json, write_text
 from dermdistill.khan2022 import drawing
-from dermdistill.khan2022.markdown import grids, markdown
+from dermdistill.khan2022.markdown import grids, is_begun, markdown
 from dermdistill.khan2022.published import SOURCE
 from dermdistill.khan2022.study import Study
 from dermdistill.khan2022.tables import contents
 
-_TITLES = {"2": "Table 2", "temperature": "Temperatures", "batch": "Batch sizes", "ablation": "Ablation"}
+TITLES = {"2": "Table 2", "temperature": "Temperatures", "batch": "Batch sizes", "ablation": "Ablation"}
 
 
 def write_report(study: Study, html: bool = True) -> dict[str, Any]:
@@ -38,8 +38,22 @@ def page(report: dict[str, Any]) -> str:
         loader=PackageLoader("dermdistill.khan2022"), autoescape=select_autoescape(["html", "j2"])
     )
     return environment.get_template("khan2022.html.j2").render(
-        report=report, grids=grids(report), source=SOURCE, rocs=_rocs(report), details=_details(report)
+        report=report,
+        grids=grids(report),
+        source=SOURCE,
+        sweeps=sweeps(report),
+        rocs=_rocs(report),
+        details=_details(report),
     )
+
+
+def sweeps(report: dict[str, Any]) -> dict[str, str]:
+    """A drawing of each sweep that was begun, by its table's name: both protocols and what was published."""
+    settings, found = report["settings"], {}
+    for table, key, what in (("temperature", "temperatures", "temperature"), ("batch", "batch_sizes", "batch size")):
+        if is_begun(report, table):
+            found[table] = drawing.sweep(report["tables"][table], settings[key], what)
+    return found
 
 
 def _rocs(report: dict[str, Any]) -> list[str]:
@@ -53,7 +67,7 @@ def _rocs(report: dict[str, Any]) -> list[str]:
                 if entry["protocol"] == protocol and entry["seeds"] and entry["seeds"][0]["test"]["roc"]
             }
             if named:
-                what = f"{_TITLES[table]}{', ' + protocol if protocol else ''}"
+                what = f"{TITLES[table]}{', ' + protocol if protocol else ''}"
                 found.append(drawing.roc(named, what))
     return found
 
@@ -65,7 +79,7 @@ def _details(report: dict[str, Any]) -> list[dict[str, Any]]:
         for entry in entries:
             if not entry["seeds"]:
                 continue
-            title = f"{_TITLES[table]}: {entry['name']}{', ' + entry['protocol'] if entry['protocol'] else ''}"
+            title = f"{TITLES[table]}: {entry['name']}{', ' + entry['protocol'] if entry['protocol'] else ''}"
             result = entry["seeds"][0]
             found.append({"title": title, "result": result, "curves": drawing.curves(result["history"], title)})
     return found

@@ -1,6 +1,6 @@
 """The whole study from settings to report: what is done is skipped, what was interrupted goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning_fabric as lightning
@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dermdistill.errors import InputError
+from dermdistill.khan2022.beside import Beside, judge
 from dermdistill.khan2022.data import open_pool
+from dermdistill.khan2022.leak import measure_leak
 from dermdistill.khan2022.recipe import Row, Settings
 from dermdistill.khan2022.report import write_report
 from dermdistill.khan2022.study import Study, run_row
@@ -64,7 +66,7 @@ def require_sizes(settings: Settings, rows: list[Row], timed: bool) -> None:
         )
 
 
-def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
+def reproduce(study: Study, rows: list[Row], timed: bool, students: Sequence[Beside] = ()) -> None:
     """Carry out the rows with all their seeds, time the systems if wanted, and write the report.
 
     The seeds are the outer loop, so that a study that is stopped early has every row before it has a spread. The
@@ -74,6 +76,7 @@ def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
         study: pool, settings, folder.
         rows: what is to be done; none for the clock alone.
         timed: whether the prediction clock is to run.
+        students: bundles to judge and to time beside the systems.
     """
     seeds = study.settings.seeds
     for seed in range(max((seeds.of(row) for row in rows), default=0)):
@@ -86,8 +89,12 @@ def reproduce(study: Study, rows: list[Row], timed: bool) -> None:
         study.tell("prediction times: every system on the same images")
         measure_timing(
             study.pool, settings.students, settings.image_size, settings.timing, study.fabric.device,
-            study.folder / "timing.json",
+            study.folder / "timing.json", students,
         )  # fmt: skip
+    if students:
+        study.tell(f"beside the systems: {', '.join(one.bundle.spec.name for one in students)}")
+        judge(study, list(students))
+    measure_leak(study)
     write_report(study)
 
 

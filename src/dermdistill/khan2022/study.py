@@ -2,7 +2,7 @@
 
 study folder/
   runs/SYSTEM-KIND-sSEED-HASH/   run.json metrics.jsonl model.safetensors [last.safetensors] result-best|last.json
-  report.json report.md report.html timing.json
+  report.json report.md report.html timing.json beside.json leak.json
 """
 
 import shutil
@@ -168,7 +168,7 @@ def _store_last(run: Run) -> None:
                   temporary)  # fmt: skip
 
 
-def _trained(study: Study, row: Row, seed: int, which: str) -> nn.Module:
+def trained(study: Study, row: Row, seed: int, which: str) -> nn.Module:
     """A finished row's network with the best or the last epoch's weights, on the device."""
     run = study.run(row, seed)
     model = build_system(row.system, image_size=study.settings.image_size, weights="none")
@@ -185,7 +185,7 @@ def targets_of(study: Study, row: Row, seed: int) -> Tensor:
         raise DermdistillError(f"its teacher failed: {result['failed']}")
     path = study.run(teacher, seed).folder / f"logits-{which}.safetensors"
     if not path.exists():
-        model = _trained(study, teacher, seed, which)
+        model = trained(study, teacher, seed, which)
         entry = entry_of(teacher.system, teacher.faults)
         logits = predict(model, study.pool.pixels, study.division(row, seed).train, entry, study.fabric.device)
         with atomic_path(path) as temporary:
@@ -197,7 +197,7 @@ def _measure(study: Study, row: Row, seed: int) -> dict[str, Any]:
     """The result of a row with one seed: its figures and what they rest on."""
     run, division, labels = study.run(row, seed), study.division(row, seed), study.pool.labels
     header, device = load_header(run.header_path, RowHeader), study.fabric.device
-    model, entry = _trained(study, row, seed, kept_epoch(row)), entry_of(row.system, row.faults)
+    model, entry = trained(study, row, seed, kept_epoch(row)), entry_of(row.system, row.faults)
 
     def outputs_of(rows: np.ndarray) -> np.ndarray:
         return predict(model, study.pool.pixels, rows, entry, device)

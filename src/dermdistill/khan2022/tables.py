@@ -7,6 +7,7 @@ import numpy as np
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.files import read_json
+from dermdistill.khan2022 import beside, leak
 from dermdistill.khan2022.measures import spread
 from dermdistill.khan2022.protocol import Protocol
 from dermdistill.khan2022.published import BATCH_ACCURACY, SOURCE, TABLE_2, TEMPERATURE_ACCURACY
@@ -27,7 +28,6 @@ def contents(study: Study) -> dict[str, Any]:
     """All that the report tells, of whatever is done in the study's folder under its settings."""
     pool = study.pool
     tables: dict[str, list[dict[str, Any]]] = {name: _entries(study, name) for name in TABLES}
-    timing = study.folder / "timing.json"
     return {
         "format": FORMAT, "dermdistill": __version__, "disclaimer": DISCLAIMER, "source": SOURCE,
         "settings": study.settings.model_dump(mode="json"),
@@ -37,8 +37,14 @@ def contents(study: Study) -> dict[str, Any]:
         "hardware": hardware(), "device": str(study.fabric.device), "versions": versions(), "git_commit": git_commit(),
         "weights": _weights_text(tables), "systems": systems_table(), "tables": tables,
         "choices": {name: _choice(tables[name]) for name in ("temperature", "batch")},
-        "timing": read_json(timing) if timing.exists() else None,
+        "timing": _kept(study, "timing.json"), "beside": _kept(study, beside.FILE), "leak": _kept(study, leak.FILE),
     }  # fmt: skip
+
+
+def _kept(study: Study, name: str) -> dict[str, Any] | None:
+    """What was measured beside the rows, if it was."""
+    path = study.folder / name
+    return read_json(path) if path.exists() else None
 
 
 @lru_cache

