@@ -30,7 +30,7 @@ from dermdistill.errors import DermdistillError, InputError
 from dermdistill.khan2022.data import Pixels
 from dermdistill.khan2022.recipe import TABLES, Row, changed, named_rows, settings_of
 from dermdistill.khan2022.report import write_report
-from dermdistill.khan2022.reproduce import open_study, require_sizes
+from dermdistill.khan2022.reproduce import open_study, require_sizes, timed_systems
 from dermdistill.khan2022.study import Study, kept_epoch, run_row
 from dermdistill.khan2022.timing import measure_timing
 from dermdistill.recipe.pack import MIB, Volumes, unpack
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if ended and asked.clock:
             settings = study.settings
             measure_timing(
-                study.pool, settings.students, settings.image_size, settings.timing, study.fabric.device,
+                study.pool, timed_systems(settings), settings.image_size, settings.timing, study.fabric.device,
                 study.folder / "timing.json",
             )  # fmt: skip
         report(study, rows, asked)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from dermdistill.errors import DermdistillError
 from dermdistill.khan2022 import study as study_module
-from dermdistill.khan2022.drawing import standalone
+from dermdistill.khan2022.drawing import curves, standalone
 from dermdistill.khan2022.grid import mean_sd
 from dermdistill.khan2022.markdown import grids
 from dermdistill.khan2022.recipe import PoolSpec, Row, Settings, TrainingSpec, named_rows
@@ -285,6 +285,20 @@ def test_a_sweep_is_drawn_as_published_and_corrected_side_by_side(done):
     assert "currentColor" not in file
     assert "<h2>Sweeps</h2>" in page(report)
     assert drawn in page(report)
+
+
+def test_a_loss_of_another_scale_has_a_panel_of_its_own():
+    def drawn(loss):
+        history = [{"epoch": number, "loss": loss - number, "validation_loss": 0.7, "train_accuracy": 0.5,
+                    "accuracy": 0.6} for number in range(3)]  # fmt: skip
+        return curves(history, "row").split("<g transform=")[1:]
+
+    alone, distilled = drawn(2.1), drawn(63.0)
+    assert [part.count("<polyline") for part in alone] == [2, 2]
+    assert [part.count("<polyline") for part in distilled] == [2, 1, 1]
+    assert ">loss, with the soft term</text>" in distilled[1]
+    assert ["<title>training</title>" in part for part in distilled] == [True, True, False]
+    assert 'stroke-dasharray="6 3"' in distilled[2], "validation looks the same in every panel"
 
 
 def _all_means(report):

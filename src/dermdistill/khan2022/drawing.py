@@ -8,6 +8,8 @@ from typing import Any
 _COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#475569", "#be185d", "#0e7490", "#a16207")
 _DASHES = ("", "6 3", "2 2", "8 3 2 3")
 _SIDE, _PAD, _TOP = 180, 34, 6
+_APART = 3
+"""How many times as large a loss is that is not drawn on the scale of another."""
 
 
 @dataclass(frozen=True)
@@ -19,19 +21,29 @@ class Line:
 
 
 def curves(history: list[dict[str, Any]], title: str) -> str:
-    """Accuracy and loss by epoch, of training and validation images, side by side."""
-    panels = (
-        ("accuracy", (("training", "train_accuracy"), ("validation", "accuracy"))),
-        ("loss", (("training", "loss"), ("validation", "validation_loss"))),
-    )
+    """Accuracy and loss by epoch, of training and validation images, side by side.
+
+    The training loss of a distilled row holds the soft term, up to T² times as large; it then has a panel of its own.
+    """
+    training, validation = (("training", "loss"), ("validation", "validation_loss"))
+    panels: list[tuple[str, tuple[tuple[str, str], ...]]]
+    panels = [("accuracy", (("training", "train_accuracy"), ("validation", "accuracy")))]
+    if _most(history, "loss") > _APART * _most(history, "validation_loss"):
+        panels += [("loss, with the soft term", (training,)), ("loss", (("training", ""), validation))]
+    else:
+        panels.append(("loss", (training, validation)))
     drawn = []
     for what, series in panels:
         lines = [
             Line(label, [(float(e["epoch"] + 1), float(e[key])) for e in history if e.get(key) is not None])
             for label, key in series
         ]
-        drawn.append(panel([line for line in lines if line.points], "epoch", what))
+        drawn.append(panel(lines, "epoch", what))
     return _svg(drawn, f"{title}: accuracy and loss by epoch")
+
+
+def _most(history: list[dict[str, Any]], key: str) -> float:
+    return max((float(epoch[key]) for epoch in history if epoch.get(key) is not None), default=0.0)
 
 
 def roc(named: dict[str, list[list[float]]], title: str) -> str:
@@ -123,6 +135,8 @@ def panel(
     if labels is not None:
         parts += _ticks(labels, place, low, high)
     for index, line in enumerate(lines):
+        if not line.points:
+            continue
         places = [place(*point) for point in line.points]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
         parts.append(
@@ -165,6 +179,6 @@ def _svg(panels: list[str], title: str, legend: list[Line] | None = None) -> str
         body += f'<text x="{width + 27}" y="{at}">{escape(line.label)}</text>'
     height = max(height, 24 + 14 * len(names))
     return (
-        f'<svg viewBox="0 0 {width + 190} {height}" width="{width + 190}" role="img" font-size="10" '
+        f'<svg viewBox="0 0 {width + 190} {height}" width="{width + 190}" height="{height}" role="img" font-size="10" '
         f'font-family="sans-serif" fill="currentColor"><title>{escape(title)}</title>{body}</svg>'
     )

@@ -9,8 +9,10 @@ from dermdistill.khan2022.tables import differences
 
 
 def is_begun(report: dict[str, Any], table: str) -> bool:
-    """Whether a row of a table was run, to its end or until it failed."""
-    return any(entry["seeds"] or entry["failed"] for entry in report["tables"][table])
+    """Whether a row of a table was run, to its end or until it failed; beside Table 2, one that is not in it, too."""
+    entries = report["tables"][table]
+    known = {result["run"] for entry in report["tables"]["2"] for result in entry["seeds"]} if table != "2" else set()
+    return any(entry["failed"] or any(result["run"] not in known for result in entry["seeds"]) for entry in entries)
 
 
 def grids(report: dict[str, Any]) -> list[Grid]:
@@ -115,13 +117,14 @@ def _signed(value: float | None) -> str:
 
 def ablation_grid(report: dict[str, Any]) -> Grid:
     """What each fault does, with its differences to 'corrected'."""
-    entries = report["tables"]["ablation"]
+    entries = [entry for entry in report["tables"]["ablation"] if entry["seeds"] or entry["failed"]]
     gaps = {key: differences(entries, key) for key in ("accuracy", "auroc", "ece")}
     rows = []
     for entry in entries:
         of = entry["summary"]
         gap = {
-            key: "" if entry["name"] == "corrected" else mean_sd(gaps[key][entry["name"]], signed=True) for key in gaps
+            key: "" if entry["name"] == "corrected" or not gaps[key] else mean_sd(gaps[key][entry["name"]], signed=True)
+            for key in gaps
         }
         rows.append([
             entry["name"], mean_sd(of["mass"], 6) if entry["distilled"] else "no soft term",

@@ -56,9 +56,9 @@ def sweeps(report: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _rocs(report: dict[str, Any]) -> list[str]:
-    """ROC curves of each table's rows, of the first seed; both protocols apart."""
-    found = []
+def _rocs(report: dict[str, Any]) -> dict[str, str]:
+    """ROC curves of each table's rows, of the first seed, by what they are of; both protocols apart."""
+    found = {}
     for table, entries in report["tables"].items():
         for protocol in dict.fromkeys(entry["protocol"] for entry in entries):
             named = {
@@ -68,7 +68,7 @@ def _rocs(report: dict[str, Any]) -> list[str]:
             }
             if named:
                 what = f"{TITLES[table]}{', ' + protocol if protocol else ''}"
-                found.append(drawing.roc(named, what))
+                found[what] = drawing.roc(named, what)
     return found
 
 

@@ -53,7 +53,7 @@ def require_sizes(settings: Settings, rows: list[Row], timed: bool) -> None:
         InputError: names the networks and their smallest images.
     """
     needed = {row.system for row in rows} | {settings.teacher for row in rows if row.distilled}
-    needed |= set(settings.students if timed else ())
+    needed |= set(timed_systems(settings) if timed else ())
     small = [
         f"{spec.title} needs at least {spec.smallest} px"
         for spec in map(spec_of, sorted(needed))
@@ -88,7 +88,7 @@ def reproduce(study: Study, rows: list[Row], timed: bool, students: Sequence[Bes
         settings = study.settings
         study.tell("prediction times: every system on the same images")
         measure_timing(
-            study.pool, settings.students, settings.image_size, settings.timing, study.fabric.device,
+            study.pool, timed_systems(settings), settings.image_size, settings.timing, study.fabric.device,
             study.folder / "timing.json", students,
         )  # fmt: skip
     if students:
@@ -96,6 +96,11 @@ def reproduce(study: Study, rows: list[Row], timed: bool, students: Sequence[Bes
         judge(study, list(students))
     measure_leak(study)
     write_report(study)
+
+
+def timed_systems(settings: Settings) -> list[str]:
+    """What the prediction clock times: the students, and the teacher if it is not one of them."""
+    return list(dict.fromkeys([*settings.students, settings.teacher]))
 
 
 def show_rows(study: Study, rows: list[Row]) -> None:

@@ -80,11 +80,11 @@ def _student_row(student: dict[str, Any], timing: dict[str, Any] | None) -> list
     if found:
         of = found["student"]
         figures = f"{interval(of['auroc'])} on {found['n']} images"
-        right = f"{interval(of['accuracy_threshold'])} at its threshold"
+        right = f"{number(of['accuracy_threshold']['value'])} at its threshold"
         if of["accuracy_balanced"]:
-            right += f"; {interval(of['accuracy_balanced'])} at the balanced point"
+            right += f", {number(of['accuracy_balanced']['value'])} at the balanced point"
     return [
-        f"**{student['name']}, ours**", str(student["image_size"]), NOT_RUN, number(student["parameters"], 0), NOT_RUN,
+        f"{student['name']}, ours", str(student["image_size"]), NOT_RUN, number(student["parameters"], 0), NOT_RUN,
         NOT_RUN, NOT_RUN, number(timed["forward_seconds"] if timed else None, 2), NOT_RUN, NOT_RUN, right, figures,
         number(student["macs"] / 1e6, 0), number(student["bytes"] / 1e6, 1),
     ]  # fmt: skip
@@ -107,10 +107,10 @@ def _judged_note(student: dict[str, Any]) -> str:
         return f"{student['name']} is not judged: no row of Table 2 is done, or no test image is unseen by it."
     of = found["student"]
     text = (
-        f"{student['name']} learned from {student['learned_from']:,} images (the others here from fewer) and is judged "
+        f"{student['name']} learned from {student['learned_from']:,} images and is judged "
         f"on the {found['n']} test images ({found['malignant']} melanomas) that it has not seen: compare it in the "
-        f"next table. Its threshold is {student['threshold']} ({of['cuts']['threshold']:.3f}), chosen on the fold that "
-        "these images belong to"
+        f"next table. Its threshold is {student['threshold']} ({of['cuts']['threshold']:.3f}; accuracy "
+        f"{interval(of['accuracy_threshold'])}), chosen on the fold that these images belong to"
     )
     if of["cuts"]["balanced"] is not None:
         text += (
@@ -136,7 +136,7 @@ def beside_grids(report: Report) -> list[Grid]:
 def _beside_grid(student: dict[str, Any], protocol: str, found: dict[str, Any]) -> Grid:
     of, name = found["student"], student["name"]
     right = interval(of["accuracy_balanced"]) if of["accuracy_balanced"] else NOT_RUN
-    rows = [[f"**{name}, ours**", interval(of["auroc"]), "", right, ""]]
+    rows = [[f"{name}, ours", interval(of["auroc"]), "", right, ""]]
     for row in found["rows"]:
         gap = interval(row["accuracy_gap"], signed=True) if row["accuracy_gap"] else NOT_RUN
         rows.append([row["name"], interval(row["auroc"]), interval(row["auroc_gap"], signed=True),

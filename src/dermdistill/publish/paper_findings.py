@@ -6,7 +6,7 @@ Each sentence stands only if what it tells was run; what nobody measured, nobody
 from typing import Any
 
 from dermdistill.khan2022.grid import interval, mean_sd, pairs
-from dermdistill.khan2022.markdown import leak_gaps
+from dermdistill.khan2022.markdown import is_begun, leak_gaps
 from dermdistill.khan2022.measures import spread
 from dermdistill.khan2022.published import TABLE_2
 from dermdistill.khan2022.table_2 import judged
@@ -120,9 +120,9 @@ def _paired(one: dict[str, Any], other: dict[str, Any]) -> list[float | None]:
 
 
 def _sweep(report: Report, table: str) -> str | None:
-    both = pairs(report["tables"][table])
-    if not any(entry["seeds"] for pair in both for entry in pair):
+    if not is_begun(report, table):
         return None
+    both = pairs(report["tables"][table])
     what = {"temperature": "Temperatures", "batch": "Batch sizes"}[table]
     parts = [f"**{what}.** Accuracies by row spread"]
     published = [entry["published_accuracy"] for _, entry in both if entry["published_accuracy"] is not None]

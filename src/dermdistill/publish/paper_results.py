@@ -116,7 +116,7 @@ def publish(
 
 
 def remaining(report: dict[str, Any], tables: list[str]) -> list[str]:
-    """What is not done of some tables: for each table and protocol the rows, and how many seeds of them are missing."""
+    """What is not done of some tables: for each table and protocol the rows, and how many seeds they lack."""
     found = []
     for table in tables:
         entries = report["tables"][table]
@@ -127,10 +127,14 @@ def remaining(report: dict[str, Any], tables: list[str]) -> list[str]:
             if undone and len(undone) == len(mine) and not any(entry["seeds"] for entry in mine):
                 found.append(f"{what}: all rows")
             elif undone:
-                rows = ", ".join(f"{one['name']} ({one['to_do']} seed{'s' if one['to_do'] > 1 else ''})"
-                                 for one in undone)  # fmt: skip
+                rows = ", ".join(one["name"] + _missing(one) for one in undone)
                 found.append(f"{what}: {rows}")
     return found
+
+
+def _missing(entry: dict[str, Any]) -> str:
+    """How many seeds a row lacks that has some."""
+    return f" ({entry['to_do']} more seed{'s' if entry['to_do'] > 1 else ''})" if entry["seeds"] else ""
 
 
 def unfinished(report: dict[str, Any], tables: list[str]) -> list[str]:
@@ -203,9 +207,11 @@ def manifest_facts(manifest: Path | None) -> list[str]:
 def seeds_told(report: dict[str, Any], tables: list[str]) -> str:
     """How many seeds each table has, and what a seed decides."""
     seeds = report["settings"]["seeds"]
-    counts = [f"{TITLES[name]} {seeds['table_2' if name == '2' else name]}" for name in tables]
-    if "2" in tables:
-        counts += [f"{SYSTEMS[name].title} in it {count}" for name, count in seeds.get("systems", {}).items()]
+    more = ", ".join(f"{SYSTEMS[name].title} {count}" for name, count in seeds.get("systems", {}).items())
+    counts = [
+        f"{TITLES[name]} {seeds['table_2' if name == '2' else name]}{f' ({more})' if more and name == '2' else ''}"
+        for name in tables
+    ]
     return (
         f"Seeds of each row: {', '.join(counts)}, from 0 on; a seed decides the division of the images, the initial "
         "weights and the order of training. After ± stands the standard deviation over seeds (n - 1)."
