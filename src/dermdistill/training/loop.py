@@ -8,6 +8,7 @@ checkpoint ends with the same weights, bit for bit on a CPU.
 import contextlib
 import importlib
 import math
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 import lightning_fabric as lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric.loggers import TensorBoardLogger
 from rich.progress import Progress
 from timm.utils import ModelEmaV3
@@ -61,6 +63,8 @@ def make_fabric(
 ) -> lightning.Fabric:
     """A Fabric for the CPU, one GPU or several (DDP), with a folder for TensorBoard's event files if wanted.
 
+    Under `torchrun` there are as many devices and machines as it was started for, whatever `devices` says.
+
     From here on the process keeps the memory that it frees (`dermdistill.training.memory`).
 
     Raises:
@@ -70,12 +74,17 @@ def make_fabric(
     if tensorboard is not None:
         importlib.import_module("tensorboard")
     keep_freed_memory()
-    several = devices not in (1, "1")
+    nodes = 1
+    if dist.is_available() and dist.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    several = nodes > 1 or devices not in (1, "1")
     strategy = "ddp" if several else "auto"
     try:
         return lightning.Fabric(
             accelerator=accelerator,
             devices=devices,
+            num_nodes=nodes,
             strategy=strategy,
             precision=precision,  # type: ignore[arg-type]
             loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
@@ -171,6 +180,7 @@ class _Loop:
             batch = self.task.batch(rows, epoch, self.fabric.device)
             loaded = time.perf_counter()
             loss = self._step(batch, epoch, step)
+            loss, stopped = self._shared(loss)
             ended = time.perf_counter()
             self.done.step += 1
             self.done.loss_sum += loss
@@ -178,20 +188,20 @@ class _Loop:
             self.done.timing["data"] += loaded - began
             self.done.timing["step"] += ended - loaded
             tell(loss)
-            stopped = self._stopped()
             if stopped or time.monotonic() - self.saved >= self.spec.checkpoint_seconds:
                 self._save()
             if stopped:
                 raise KeyboardInterrupt
 
-    def _stopped(self) -> bool:
-        """Whether a process was asked to stop; then all do, after the same step."""
+    def _shared(self, loss: float) -> tuple[float, bool]:
+        """The loss of the whole batch, of which each process has a part, and whether one of them was asked to stop;
+        then all do, after the same step."""
         if self.fabric.world_size == 1:
-            return bool(self.stop_requests)
-        asked = torch.tensor(float(len(self.stop_requests)), device=self.fabric.device)
-        total = self.fabric.all_reduce(asked, reduce_op="sum")
-        assert isinstance(total, Tensor)
-        return bool(total > 0)
+            return loss, bool(self.stop_requests)
+        own = torch.tensor([loss, float(len(self.stop_requests))], device=self.fabric.device)
+        mean = self.fabric.all_reduce(own, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return float(mean[0]), bool(mean[1] > 0)
 
     def _step(self, batch: Any, epoch: int, step: int) -> float:
         position = epoch * self.steps + step
