@@ -130,11 +130,12 @@ def _register() -> None:
         recipes,
         reproduce,
         serve,
+        sweep,
         train,
     )
 
     modules = (
-        demo, train, foreign, evaluate, deploy, predict, bench, models, publish, page, serve, artifacts, doctor,
+        demo, train, sweep, foreign, evaluate, deploy, predict, bench, models, publish, page, serve, artifacts, doctor,
         completion,
     )  # fmt: skip
     for module in modules:

@@ -8,6 +8,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
             "dermdistill predict photos/ --format json --threshold youden",
             "dermdistill predict spot.jpg --model lite0-cut-64",
             "dermdistill predict study/ --dicom-sr reports/",
+            "dermdistill predict s3://bucket/photos/ --shards 40 --out s3://bucket/answers",
         ),
         "models": ("dermdistill models", "dermdistill models --json"),
         "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
@@ -54,6 +55,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "teach": ("dermdistill teach my.toml --data ~/images --name teacher",),
         "soften": ("dermdistill soften my.toml --data ~/images",),
         "distill": ("dermdistill distill my.toml --data ~/images --name student",),
+        "sweep": (
+            "dermdistill sweep my.toml --set 'train.learning_rate=1e-4..1e-2(log)' --trials 20",
+            "dermdistill sweep my.toml --set loss.kind=kd,dkd --storage sqlite:///sweep.db",
+        ),
         "students": ("dermdistill students",),
         "views": ("dermdistill views my.toml --to views/ --size 224",),
     },

@@ -30,7 +30,12 @@ COPY = "recipe.toml"
 """The recipe in its work folder, for `status`."""
 
 
-def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
+def open_work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
+    """A recipe and its work folder.
+
+    Raises:
+        InputError: no such recipe, or one that does not fit.
+    """
     from dermdistill.recipe.spec import load_recipe
     from dermdistill.recipe.work import Work
 
@@ -100,7 +105,7 @@ def run(
     """Carry out a recipe: data, teachers, soft labels, students, report, bundles; skip what is done."""
     import time
 
-    began, work = time.monotonic(), _work(recipe, data, out, cache)
+    began, work = time.monotonic(), open_work(recipe, data, out, cache)
     if dry_run:
         _show_plan(work, redo or ())
         return
@@ -141,7 +146,7 @@ def status(
     from dermdistill.recipe.progress import look
     from dermdistill.recipe.run import intended
 
-    meant = _work(recipe, None, out or folder, None)
+    meant = open_work(recipe, None, out or folder, None)
     standing = intended(meant)
     progress = look(meant, standing)
     if as_json:
@@ -297,7 +302,7 @@ def teach(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Fine-tune a recipe's teachers."""
-    _stage_command("teach", name, _work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
+    _stage_command("teach", name, open_work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
 
 
 @app.command()
@@ -309,7 +314,7 @@ def soften(
     accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Write the soft-label bank: every teacher's logits for every view of every training image."""
-    _stage_command("soften", None, _work(recipe, data, out, cache), recipe, accelerator)
+    _stage_command("soften", None, open_work(recipe, data, out, cache), recipe, accelerator)
 
 
 @app.command()
@@ -324,7 +329,7 @@ def distill(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
-    _stage_command("distill", name, _work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
+    _stage_command("distill", name, open_work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,9 +59,15 @@ class Task(Protocol):
 
 
 def make_fabric(
-    accelerator: str = "auto", devices: int | str = 1, precision: str = "32-true", tensorboard: Path | None = None
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    precision: str = "32-true",
+    tensorboard: Path | None = None,
+    loggers: Sequence[Any] = (),
 ) -> lightning.Fabric:
     """A Fabric for the CPU, one GPU or several (DDP), with a folder for TensorBoard's event files if wanted.
+
+    Each of `loggers` gets an epoch's figures at its end: `log_metrics(figures, step)`.
 
     Under `torchrun` there are as many devices and machines as it was started for, whatever `devices` says.
 
@@ -87,7 +93,7 @@ def make_fabric(
             num_nodes=nodes,
             strategy=strategy,
             precision=precision,  # type: ignore[arg-type]
-            loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
+            loggers=[*loggers, *([] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")])],
         )
     except (ValueError, RuntimeError) as error:
         raise InputError(
