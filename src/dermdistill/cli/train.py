@@ -231,7 +231,7 @@ def carry_out(
         accelerator: auto, cpu or gpu.
         devices: how many.
         tensorboard: write curves as well.
-        how: `redo` and `only` of `dermdistill.recipe.run.run_recipe`.
+        how: `redo`, `only` and `share` of `dermdistill.recipe.run.run_recipe`.
     """
     from dermdistill.recipe.run import run_recipe
 
@@ -278,7 +278,9 @@ def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> N
     console.print(DISCLAIMER)
 
 
-def _stage_command(kind: Any, name: str | None, work: Any, recipe: Path, accelerator: str, *options: Any) -> None:
+def _stage_command(
+    kind: Any, name: str | None, work: Any, recipe: Path, accelerator: str, *options: Any, **how: Any
+) -> None:
     from dermdistill.recipe.plan import plan
     from dermdistill.recipe.run import of_kind
 
@@ -287,7 +289,7 @@ def _stage_command(kind: Any, name: str | None, work: Any, recipe: Path, acceler
         raise InputError(f"the recipe has no stage '{kind}'; `dermdistill run --dry-run` shows those that it has")
     if name is not None and name not in known:
         raise no_such("model of this recipe", name, dict.fromkeys(known))
-    carry_out(work, recipe, accelerator, *options, only=of_kind(kind, name))
+    carry_out(work, recipe, accelerator, *options, only=of_kind(kind, name), **how)
 
 
 @app.command()
@@ -312,9 +314,25 @@ def soften(
     out: OutOption = None,
     cache: CacheOption = None,
     accelerator: AcceleratorOption = "auto",
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Compute one of N parts; `soften` without --part joins them."),
+    ] = None,
 ) -> None:
-    """Write the soft-label bank: every teacher's logits for every view of every training image."""
-    _stage_command("soften", None, open_work(recipe, data, out, cache), recipe, accelerator)
+    """Write the soft-label bank: every teacher's logits for every view of every training image.
+
+    With --part, several processes or machines compute it; each writes into bank-parts/ in the work folder.
+    """
+    work = open_work(recipe, data, out, cache)
+    _stage_command("soften", None, work, recipe, accelerator, share=_share(part))
+
+
+def _share(part: str | None) -> Any:
+    if part is None:
+        return None
+    from dermdistill.distillation.share import Share
+
+    return Share.read(part)
 
 
 @app.command()
