@@ -28,6 +28,7 @@ EXTRA_OF = {
     "executorch": "executorch",
     "dicomweb_client": "dicom",
     "fastapi": "serve",
+    "fsspec": "remote",
     "h5py": "fetch",
     "highdicom": "dicom",
     "imagehash": "data",
@@ -45,11 +46,13 @@ EXTRA_OF = {
     "openvino": "openvino",
     "pandas": "data",
     "pillow_heif": "heic",
+    "optuna": "sweep",
     "prometheus_client": "serve",
     "psutil": "train",
     "pyarrow": "data",
     "pydicom": "dicom",
     "python_multipart": "serve",
+    "ray": "ray",
     "requests": "fetch",
     "retrying": "dicom",
     "safetensors": "train",
@@ -122,15 +125,18 @@ def _register() -> None:
         foreign,
         models,
         page,
+        predict,
         publish,
         recipes,
         reproduce,
         serve,
+        sweep,
         train,
     )
 
     modules = (
-        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+        demo, train, sweep, foreign, evaluate, deploy, predict, bench, models, publish, page, serve, artifacts, doctor,
+        completion,
     )  # fmt: skip
     for module in modules:
         app.add_typer(module.app)
