@@ -113,6 +113,7 @@ def _register() -> None:
     from dermdistill.cli import (
         artifacts,
         bench,
+        compare,
         completion,
         data,
         demo,
@@ -130,7 +131,8 @@ def _register() -> None:
     )
 
     modules = (
-        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+        demo, train, foreign, evaluate, compare, deploy, bench, models, publish, page, serve, artifacts, doctor,
+        completion,
     )  # fmt: skip
     for module in modules:
         app.add_typer(module.app)

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
-from dermdistill.evaluate.render import plots
+from dermdistill.evaluate.render import plots, statistics
 from dermdistill.evaluate.render.markdown import gap_rows
 from dermdistill.evaluate.render.samples import Sample
 from dermdistill.evaluate.render.text import camera_alone, interval, undefined_reasons, verdict
@@ -47,7 +47,8 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
     environment = Environment(
         loader=PackageLoader("dermdistill.evaluate.render"), autoescape=select_autoescape(["html", "j2"])
     )
-    environment.filters["interval"] = interval
+    environment.filters |= {"interval": interval, "point": statistics.point, "p_value": statistics.p_value}
+    more = statistics.sections(report, environment)
     missing = undefined_reasons(report)
     parts = list(dict.fromkeys(part for model in report.models.values() for part in model.parts))
     curves = plots.training_curves({name: model.epochs for name, model in comparison.models.items()})
@@ -57,7 +58,9 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         verdict=verdict(report),
         drawings=plots.drawings(comparison.scored),
         curves=curves,
-        contents=_contents(report, {"samples": bool(samples), "curves": bool(curves), "missing": bool(missing)}),
+        contents=_contents(report, {"samples": bool(samples), "curves": bool(curves), "missing": bool(missing)})
+        | {section.key: section.title for section in more},
+        statistics=more,
         samples=samples,
         parts=parts,
         missing=missing,
