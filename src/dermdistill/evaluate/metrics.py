@@ -163,7 +163,7 @@ LABELS = {
     "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
     "specificity_at_sensitivity_95": "specificity at 95 % sensitivity",
     "brier": "Brier score",
-    "log_loss": "log loss, lower is better",
+    "log_loss": "log loss",
     "ece": "ECE",
     "accuracy": "seven-class accuracy",
     "balanced_accuracy": "seven-class balanced accuracy",

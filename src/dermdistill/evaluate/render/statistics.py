@@ -1,13 +1,8 @@
-"""Sections of the page for operating points elsewhere, tests, calibration, groups and diagnoses."""
+"""What the sections of thresholds elsewhere, tests, calibration, groups and diagnoses say in words."""
 
-from dataclasses import dataclass
+from typing import Any
 
-from jinja2 import Environment
-from markupsafe import Markup
-
-from dermdistill.evaluate.document import Report
-
-_LABELS = {
+_WAYS = {
     "before": "before: as the model gives them",
     "used": "used in this report",
     "temperature": "temperature",
@@ -19,40 +14,9 @@ _LABELS = {
 """Ways of calibrating."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    key: str
-    """Its anchor, and the field of the report that it shows."""
-    title: str
-    html: Markup
-
-
-def sections(report: Report, environment: Environment) -> list[Section]:
-    """Those that the report has something for.
-
-    Args:
-        report: the figures.
-        environment: of the page's templates, with the filter `interval`.
-    """
-    titles = {
-        "operating": "Operating points elsewhere",
-        "paired": "Tests against the baseline",
-        "calibration": "Calibration",
-        "groups": "Groups and gaps",
-        "benign": "Diagnoses",
-    }
-    found = []
-    for key, title in titles.items():
-        section = getattr(report, key)
-        if section is None:
-            continue
-        html = environment.get_template(f"sections/{key}.html.j2").render(
-            report=report, section=section, title=title, ways=_LABELS
-        )
-        found.append(Section(key, title, Markup(html)))
-    return found
+def in_words(section: Any) -> dict[str, Any]:
+    """What the partial template of one of these sections needs beside the report."""
+    return {"section": section, "ways": _WAYS, "point": point, "p_value": p_value}
 
 
 def point(name: str) -> str:
