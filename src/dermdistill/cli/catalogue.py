@@ -65,7 +65,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "compare": (
             "dermdistill compare lite0-cut-112 lite0-cut-64 --on manifest.parquet --out compared",
-            "dermdistill compare work/my/bundles/student lite0-cut-64 --on manifest.parquet --prevalence 0.02",
+            "dermdistill compare work/my/bundles/student lite0-cut-64 --on manifest.parquet --out compared",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
         "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),
