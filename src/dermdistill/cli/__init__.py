@@ -116,6 +116,7 @@ def _register() -> None:
     from dermdistill.cli import (
         artifacts,
         bench,
+        compare,
         completion,
         data,
         demo,
@@ -135,7 +136,8 @@ def _register() -> None:
     )
 
     modules = (
-        demo, train, sweep, foreign, evaluate, deploy, predict, bench, models, publish, page, serve, artifacts, doctor,
+        demo, train, sweep, foreign, evaluate, compare, deploy, predict, bench, models, publish, page, serve, artifacts,
+        doctor,
         completion,
     )  # fmt: skip
     for module in modules:

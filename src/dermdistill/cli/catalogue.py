@@ -66,6 +66,11 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "evaluate": (
             "dermdistill evaluate manifest.parquet --model a=work/a/students/a --out report",
             "dermdistill evaluate answers.csv --label-column truth --probability-column p",
+            "dermdistill evaluate answers.csv --subgroup camera --prevalence 0.02 --prevalence 0.05",
+        ),
+        "compare": (
+            "dermdistill compare lite0-cut-112 lite0-cut-64 --on manifest.parquet --out compared",
+            "dermdistill compare work/my/bundles/student lite0-cut-64 --on manifest.parquet --out compared",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
         "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dermdistill import talk
+from dermdistill.cli.statistics import (
+    MarginOption,
+    PrevalenceOption,
+    ReadersOption,
+    SkinToneOption,
+    SubgroupOption,
+    settings_of,
+)
 from dermdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +57,11 @@ def evaluate(
         str | None, typer.Option(rich_help_panel=_OF_TABLE, help="Rows of one lesion or patient.")
     ] = None,
     positive: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="The label of melanoma.")] = None,
+    subgroup: SubgroupOption = None,
+    prevalence: PrevalenceOption = None,
+    margin: MarginOption = None,
+    readers: ReadersOption = None,
+    skin_tone: SkinToneOption = False,
 ) -> None:
     """Judge models on the same images: figures with intervals, paired differences, plots.
 
@@ -70,7 +83,7 @@ def evaluate(
             raise InputError("--id-column and its like describe a table by itself; leave them out with --model")
         manifest, models = _of_manifest(table, model)
     else:
-        manifest, models = read_predictions(table, columns)
+        manifest, models = read_predictions(table, columns, subgroup or ())
     if common:
         models = cut_to_common(models, role)
     if seeds:
@@ -81,7 +94,7 @@ def evaluate(
     answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        images=FromImages(samples, answerers),
+        images=FromImages(samples, answerers, skin_tone), settings=settings_of(subgroup, prevalence, margin, readers),
     )  # fmt: skip
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:

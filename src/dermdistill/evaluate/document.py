@@ -5,8 +5,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from dermdistill.evaluate.analyses.benign import Benign
+from dermdistill.evaluate.analyses.calibration import Calibration
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
+from dermdistill.evaluate.analyses.groups import Groups
 from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.analyses.operating import Operating
+from dermdistill.evaluate.analyses.paired import Paired
 from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
 from dermdistill.evaluate.analyses.sources import Source, Within
@@ -41,6 +46,15 @@ class Report(Strict):
     """By model that was trained without each source in turn, if its cross-validation is there too."""
     robustness: dict[str, Robustness] = Field(default_factory=dict)
     """By bundle, where the images were at hand."""
+    operating: Operating | None = None
+    """Predictive values at other prevalences, and human readers. This and what follows is not in older reports."""
+    paired: Paired | None = None
+    """Tests against the baseline; None if there is one model."""
+    calibration: Calibration | None = None
+    groups: Groups | None = None
+    """None if the images fall into no groups."""
+    benign: Benign | None = None
+    """None where the diagnoses of the other lesions are not known."""
 
 
 def load_report(path: str | Path) -> Report:

@@ -12,6 +12,7 @@ import pandas as pd
 from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.errors import InputError
 from dermdistill.evaluate.spec import ENSEMBLE
+from dermdistill.evaluate.thresholds import Chosen
 from dermdistill.run import Run, RunHeader
 from dermdistill.specs import Strict
 
@@ -75,6 +76,8 @@ class ModelPredictions:
     """The run's metrics of each epoch, if it is one run."""
     temperature: float | None = None
     """Of probabilities that are judged as they are; None where it is fitted on the validation images."""
+    chosen: Chosen | None = None
+    """Temperature and thresholds that were chosen before, as a bundle holds them; None where `evaluate` chooses."""
     left_out: int = 0
     """Images that `cut_to_common` took out, because another model did not predict them."""
 

@@ -1,19 +1,27 @@
 """The evidence: every model on the same images, calibrated and thresholded on validation, with intervals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
 from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
+from dermdistill.evaluate.analyses.benign import benign
+from dermdistill.evaluate.analyses.calibration import calibration
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
+from dermdistill.evaluate.analyses.groups import groups
 from dermdistill.evaluate.analyses.headline import headline
+from dermdistill.evaluate.analyses.operating import operating
+from dermdistill.evaluate.analyses.paired import paired
 from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
-from dermdistill.evaluate.analyses.subgroups import draw
+from dermdistill.evaluate.analyses.subgroups import draw, groups_of
 from dermdistill.evaluate.analyses.unseen import unseen
 from dermdistill.evaluate.comparison import Comparison, gather
 from dermdistill.evaluate.document import Report
@@ -21,6 +29,7 @@ from dermdistill.evaluate.predictions import ModelPredictions
 from dermdistill.evaluate.render.html import page
 from dermdistill.evaluate.render.markdown import markdown
 from dermdistill.evaluate.render.samples import samples
+from dermdistill.evaluate.skin_tone import with_tones
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.files import write_json, write_text
 from dermdistill.specs import parse
@@ -35,6 +44,8 @@ class FromImages:
     """How many images are shown, as thumbnails inside the page; 0 for a report that is passed on without images."""
     answerers: dict[str, Answerer] = field(default_factory=dict)
     """Models whose robustness to resampling and JPEG compression is measured, by name."""
+    skin_tone: bool = False
+    """Whether subgroups by the tone of the skin are made, which opens every judged image."""
 
 
 def evaluate(
@@ -47,6 +58,7 @@ def evaluate(
     seed: int = 0,
     role: str = "test",
     images: FromImages | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """Judge models side by side and write report.json, report.html and table.md.
 
@@ -63,13 +75,16 @@ def evaluate(
         seed: of the bootstrap.
         role: the rows that are judged.
         images: what to do with the images themselves; by default they are not opened.
+        settings: further keys of `dermdistill.evaluate.spec.EvaluateSpec`: margin, prevalence, readers, subgroups.
 
     Raises:
         InputError: no models, an unknown baseline, models on different images, images that the manifest lacks.
     """
-    given = {"baseline": baseline, "replicates": replicates, "seed": seed}
-    comparison = gather(manifest, models, parse(EvaluateSpec, given, "evaluate"), role)
+    given = {"baseline": baseline, "replicates": replicates, "seed": seed, **settings}
     images = images or FromImages()
+    if images.skin_tone:
+        manifest = with_tones(manifest, {name for model in models.values() for name in model.ids(role)})
+    comparison = gather(manifest, models, parse(EvaluateSpec, given, "evaluate"), role)
     report = measure(comparison, images)
     write_report(report, comparison, images, Path(out))
     return report
@@ -81,7 +96,8 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
     truth = comparison.judged[comparison.baseline].scored.y
     with talk.bars() as bars:
         models = bars.track(comparison.scored.items(), len(comparison.scored), description="bootstrap")
-        drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in models}
+        of = groups_of(comparison.table, comparison.spec.subgroups)
+        drawn = {name: draw(of, scored, comparison.weights) for name, scored in models}
     return Report(
         dermdistill=__version__,
         disclaimer=DISCLAIMER,
@@ -96,6 +112,11 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
+        operating=operating(comparison),
+        paired=paired(comparison),
+        calibration=calibration(comparison),
+        groups=groups(comparison, of, drawn),
+        benign=benign(comparison),
     )
 
 

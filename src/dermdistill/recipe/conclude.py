@@ -50,6 +50,7 @@ def make_report(work: Work, session: "Session") -> str:
     evaluate(
         session.manifest, _predictions(work), work.report, baseline=work.recipe.baseline,
         replicates=spec.replicates, seed=spec.seed,
+        settings=spec.model_dump(exclude={"baseline", "replicates", "seed"}),
     )  # fmt: skip
     return f"evaluate: {work.report / 'report.html'}"
 

@@ -14,6 +14,7 @@ from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.render import plots
 from dermdistill.evaluate.render.markdown import gap_rows
 from dermdistill.evaluate.render.samples import Sample
+from dermdistill.evaluate.render.statistics import in_words
 from dermdistill.evaluate.render.text import camera_alone, undefined_reasons
 
 
@@ -90,6 +91,11 @@ SECTIONS: tuple[Section, ...] = (
             lambda of: {"crossed": of.report.chosen_on == CROSS_FITTED}),
     Section("models", "Subgroups", "subgroups", heading="Subgroups: melanoma AUROC"),
     Section("models", "Parts", "parts", _parts, "Parts: melanoma AUROC of each training"),
+    Section("operating", "Thresholds elsewhere", "operating", lambda of: in_words(of.report.operating)),
+    Section("paired", "Tests", "paired", lambda of: in_words(of.report.paired), "Tests against the baseline"),
+    Section("calibration", "Calibration", "calibration", lambda of: in_words(of.report.calibration)),
+    Section("groups", "Groups and gaps", "groups", lambda of: in_words(of.report.groups)),
+    Section("benign", "Diagnoses", "benign", lambda of: in_words(of.report.benign)),
     Section("models", "What is n/a", "missing", _missing, "What is n/a, and why"),
 )  # fmt: skip
 """Every section, in the order of the page."""

@@ -82,6 +82,11 @@ def verdict(report: Report) -> list[str]:
             f"to know the camera alone gives {interval(report.within.alone)}."
         )
     for unknown, entry in report.unseen.items():
+        if entry.overall is not None:
+            cost = interval(entry.overall.drop, signed=True)
+            sentences.append(
+                f"From a known to an unknown camera the AUROC within sources changes by {cost} ({unknown})."
+            )
         drops = " and ".join(f"{interval(of.drop, signed=True)} on {source}" for source, of in entry.sources.items())
         sentences.append(f"Where training left the source out, the AUROC changes by {drops} ({unknown}).")
     more = len(report.models) - 2
