@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dermdistill.classes import CLASS_NAMES
 from dermdistill.errors import InputError
+from dermdistill.evaluate.analyses.external import read_external, scored
 from dermdistill.export.module import TENSORS, Classifier, build_classifier
 from dermdistill.files import sha256_file, write_json, write_text
 from dermdistill.licences import kind_of
@@ -27,7 +28,6 @@ from dermdistill.networks.pretrained import size_options
 from dermdistill.networks.registry import ENTRIES
 from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.header import GRAPH, AnyHeader
-from dermdistill.publish.external import read_external, scored
 from dermdistill.publish.models import FIGURES, external_path, out_of_fold
 from dermdistill.publish.monai import metadata
 from dermdistill.run import Run

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from dermdistill.evaluate.analyses.external import read_external, scored
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import shipped_bundles
 from dermdistill.predict.header import GRAPH, read_header
-from dermdistill.publish.external import read_external, scored
 from dermdistill.specs import Strict, load_header
 
 if TYPE_CHECKING:
