@@ -27,6 +27,7 @@ EXTRA_OF = {
     "coremltools": "coreml",
     "executorch": "executorch",
     "dicomweb_client": "dicom",
+    "docx": "report",
     "fastapi": "serve",
     "h5py": "fetch",
     "highdicom": "dicom",
@@ -113,6 +114,7 @@ def _register() -> None:
     from dermdistill.cli import (
         artifacts,
         bench,
+        checklist,
         completion,
         data,
         demo,
@@ -130,7 +132,8 @@ def _register() -> None:
     )
 
     modules = (
-        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+        demo, train, foreign, evaluate, checklist, deploy, bench, models, publish, page, serve, artifacts, doctor,
+        completion,
     )  # fmt: skip
     for module in modules:
         app.add_typer(module.app)

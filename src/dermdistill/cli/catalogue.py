@@ -60,7 +60,12 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "Evaluate and publish": {
         "evaluate": (
             "dermdistill evaluate manifest.parquet --model a=work/a/students/a --out report",
+            "dermdistill evaluate manifest.parquet --model a=runs/a --bundle a=bundles/a --cases 3 --out report",
             "dermdistill evaluate answers.csv --label-column truth --probability-column p",
+        ),
+        "checklist": (
+            "dermdistill checklist report/report.json --form tripod-ai --out tripod.docx",
+            "dermdistill checklist report/report.json --form clear-derm --out clear-derm.md",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
         "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),

@@ -101,7 +101,8 @@ def _against(models: Mapping[str, Model], places: dict[str, float], order: list[
     values = {name: float(model.metrics["auroc"].value or 0) for name, model in models.items()}
     best = best_so_far({name: (places[name], value) for name, value in values.items()})
     axes.step(*zip(*best, strict=True), where="post", color="#94a3b8", linewidth=1, zorder=0)
-    axes.set_xscale("log")
+    axes.set_xscale("log", subs=[])
+    axes.minorticks_off()
     axes.set(xlabel=label, ylabel="melanoma AUROC")
     axes.margins(x=0.15)
     axes.grid(color="#e2e8f0")
