@@ -65,9 +65,10 @@ def cases(comparison: Comparison, model: str, count: int, explain: Explainer | N
 def _first(
     comparison: Comparison, p: np.ndarray, rows: np.ndarray, count: int, explain: Explainer | None
 ) -> list[Case]:
-    """The first images that can be opened; after three times as many as are wanted it gives up."""
+    """The first images that can be opened, one a lesion; after a few times as many as are wanted it gives up."""
     found: list[Case] = []
-    for row in rows[: 3 * count]:
+    first = np.sort(np.unique(comparison.cluster[rows], return_index=True)[1])
+    for row in rows[first[: 3 * count]]:
         of = comparison.table.iloc[int(row)]
         try:
             image = load_rgb(of["path"])

@@ -84,6 +84,11 @@ def _pareto(material: Material) -> dict[str, Any] | None:
     return {"drawings": drawn} if drawn else None
 
 
+def _external(material: Material) -> dict[str, Any] | None:
+    found = material.report.external
+    return {"shown": any(one.scored for one in found.models.values())} if found else None
+
+
 def _overlap(material: Material) -> dict[str, Any]:
     return {"leaking": [name for name, of in material.report.overlap.items() if of.images]}
 
@@ -112,23 +117,23 @@ SECTIONS: tuple[Section, ...] = (
     Section("models", "Figures", "figures"),
     Section("differences", "Differences", "differences", heading="Paired differences to the baseline"),
     Section("over_seeds", "Seeds", "seeds", lambda of: {"gaps": gap_rows(of.report)[1]}, "Over the seeds"),
+    Section("models", "Drawings", "drawings", _drawings),
+    Section("models", "Operating points", "points",
+            lambda of: {"crossed": of.report.chosen_on == CROSS_FITTED}),
+    Section("decision", "Decision curve", "decision", _decision, "What acting on it is worth"),
+    Section("models", "Cost", "pareto", _pareto, "What an AUROC costs"),
     Section("models", "Sources", "sources", _sources, "By source: melanoma AUROC"),
     Section("unseen", "Unknown camera", "unseen", heading="From a known to an unknown camera: melanoma AUROC"),
+    Section("external", "External tests", "external", _external),
+    Section("models", "Subgroups", "subgroups", lambda of: {"forest": charts.forest(of.report.models)},
+            "Subgroups: melanoma AUROC"),
     Section("robustness", "Robustness", "robustness", heading="Robustness to resampling and compression"),
     Section("models", "Sample images", "samples", _samples),
     Section("models", "Best and worst", "cases", _cases, "Best and worst cases"),
-    Section("external", "External tests", "external"),
+    Section("models", "Training", "curves", _curves),
+    Section("models", "Parts", "parts", _parts, "Parts: melanoma AUROC of each training"),
     Section("overlap", "Leak audit", "overlap", _overlap, "What training and these images share"),
     Section("opened", "Test ledger", "opened", heading="How often this test was opened"),
-    Section("models", "Training", "curves", _curves),
-    Section("models", "Drawings", "drawings", _drawings),
-    Section("decision", "Decision curve", "decision", _decision, "What acting on it is worth"),
-    Section("models", "Cost", "pareto", _pareto, "What an AUROC costs"),
-    Section("models", "Operating points", "points",
-            lambda of: {"crossed": of.report.chosen_on == CROSS_FITTED}),
-    Section("models", "Subgroups", "subgroups", lambda of: {"forest": charts.forest(of.report.models)},
-            "Subgroups: melanoma AUROC"),
-    Section("models", "Parts", "parts", _parts, "Parts: melanoma AUROC of each training"),
     Section("models", "What is n/a", "missing", _missing, "What is n/a, and why"),
 )  # fmt: skip
 """Every section, in the order of the page."""
