@@ -66,5 +66,11 @@ def test_a_cost_is_drawn_where_two_models_have_one(make_model, measured):
         "AUROC against parameters", "AUROC against million multiply-accumulates",
     ]  # fmt: skip
     timed = {name: model.model_copy(update={"milliseconds": 2.5}) for name, model in report.models.items()}
-    assert charts.pareto(timed)[-1].title == "AUROC against milliseconds an image"
+    places = zip((900_000, 30_000_000), timed.items(), strict=True)
+    apart = {name: model.model_copy(update={"parameters": count}) for count, (name, model) in places}
+    drawn = charts.pareto(apart)
+    assert drawn[-1].title == "AUROC against milliseconds an image"
+    assert ">1 M</text>" in drawn[0].svg
+    assert not any("mathdefault" in one.svg for one in drawn)
+    assert [charts.in_short(value) for value in (0.1, 10, 1e5, 1e6, 2e9)] == ["0.1", "10", "100 k", "1 M", "2 G"]
     assert charts.pareto({"a": report.models["a"]}) == []

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from dermdistill.evaluate.analyses.decision import Decision
 from dermdistill.evaluate.analyses.headline import Model
-from dermdistill.evaluate.render.plots import Drawing, legend, look, style, svg
+from dermdistill.evaluate.render.plots import Drawing, look, style, svg
 
 _COSTS = {"parameters": ("parameters", 1.0), "macs": ("million multiply-accumulates", 1e-6),
           "milliseconds": ("milliseconds an image", 1.0)}  # fmt: skip
@@ -35,7 +36,7 @@ def decision_curve(found: Decision) -> Drawing:
         axes.set(xlim=(0, found.probabilities[-1]), ylim=(-0.25 * max(top, 1e-3), 1.1 * max(top, 1e-3)),
                  xlabel="probability of melanoma from which one acts", ylabel="net benefit")  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
-        legend(axes, "upper right")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), handlelength=2.6)
         text = "Net benefit (melanomas found an image, less needless actions at their odds) for each model."
         return Drawing("Decision curve", svg(drawing), text, _DECISION)
 
@@ -103,6 +104,7 @@ def _against(models: Mapping[str, Model], places: dict[str, float], order: list[
     axes.step(*zip(*best, strict=True), where="post", color="#94a3b8", linewidth=1, zorder=0)
     axes.set_xscale("log", subs=[])
     axes.minorticks_off()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_short(value)))
     axes.set(xlabel=label, ylabel="melanoma AUROC")
     axes.margins(x=0.15)
     axes.grid(color="#e2e8f0")
@@ -118,3 +120,11 @@ def best_so_far(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, 
         if not front or value > front[-1][1]:
             front.append((cost, value))
     return front
+
+
+def in_short(value: float) -> str:
+    """A power of ten for an axis, such as 0.1, 10, 100 k or 1 M."""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

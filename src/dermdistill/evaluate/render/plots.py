@@ -133,7 +133,7 @@ def look(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.6}
 
 
-def legend(axes: Axes, place: Literal["lower right", "upper left", "upper right", "lower left"]) -> None:
+def legend(axes: Axes, place: Literal["lower right", "upper left", "lower left"]) -> None:
     """The models' names."""
     axes.legend(frameon=False, loc=place, handlelength=2.6)
 
@@ -160,7 +160,7 @@ def _precision_recall(models: dict[str, Scored], share: float) -> str:
     axes.axhline(share, color="#94a3b8", linewidth=0.8, linestyle=":", zorder=0)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall (sensitivity)", ylabel="precision (PPV)", aspect="equal")
     axes.spines[["top", "right"]].set_visible(False)
-    legend(axes, "upper right")
+    legend(axes, "lower left")
     return svg(drawing)
 
 
