@@ -148,6 +148,13 @@ def check_eval(at: Environment) -> None:
     expect((at.folder / "report" / "report.html").exists(), "there is no report.html")
 
 
+def check_report(at: Environment) -> None:
+    """Judge a table, and fill a checklist as a Word file."""
+    check_eval(at)
+    told = at.run("dermdistill", "checklist", "report/report.json", "--form", "claim", "--out", "claim.docx")
+    expect((at.folder / "claim.docx").read_bytes()[:2] == b"PK", f"there is no claim.docx: {told}")
+
+
 def check_train(at: Environment) -> None:
     """Train a teacher, write its soft labels and train a student, each for an epoch; publish a model that ships."""
     at.lacks("onnx", "matplotlib")
@@ -357,6 +364,7 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "data": check_data,
     "fetch": check_fetch,
     "eval": check_eval,
+    "report": check_report,
     "train": check_train,
     "export": check_export,
     "tensorboard": check_tensorboard,

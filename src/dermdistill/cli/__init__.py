@@ -27,6 +27,7 @@ EXTRA_OF = {
     "coremltools": "coreml",
     "executorch": "executorch",
     "dicomweb_client": "dicom",
+    "docx": "report",
     "fastapi": "serve",
     "fsspec": "remote",
     "h5py": "fetch",
@@ -116,6 +117,7 @@ def _register() -> None:
     from dermdistill.cli import (
         artifacts,
         bench,
+        checklist,
         compare,
         completion,
         data,
@@ -136,8 +138,8 @@ def _register() -> None:
     )
 
     modules = (
-        demo, train, sweep, foreign, evaluate, compare, deploy, predict, bench, models, publish, page, serve, artifacts,
-        doctor,
+        demo, train, sweep, foreign, evaluate, compare, checklist, deploy, predict, bench, models, publish, page, serve,
+        artifacts, doctor,
         completion,
     )  # fmt: skip
     for module in modules:

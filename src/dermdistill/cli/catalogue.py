@@ -65,12 +65,17 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "Evaluate and publish": {
         "evaluate": (
             "dermdistill evaluate manifest.parquet --model a=work/a/students/a --out report",
+            "dermdistill evaluate manifest.parquet --model a=runs/a --bundle a=bundles/a --cases 3 --out report",
             "dermdistill evaluate answers.csv --label-column truth --probability-column p",
             "dermdistill evaluate answers.csv --subgroup camera --prevalence 0.02 --prevalence 0.05",
         ),
         "compare": (
             "dermdistill compare lite0-cut-112 lite0-cut-64 --on manifest.parquet --out compared",
             "dermdistill compare work/my/bundles/student lite0-cut-64 --on manifest.parquet --out compared",
+        ),
+        "checklist": (
+            "dermdistill checklist report/report.json --form tripod-ai --out tripod.docx",
+            "dermdistill checklist report/report.json --form clear-derm --out clear-derm.md",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
         "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),

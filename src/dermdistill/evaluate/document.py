@@ -8,9 +8,13 @@ from pydantic import Field
 from dermdistill.evaluate.analyses.benign import Benign
 from dermdistill.evaluate.analyses.calibration import Calibration
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
+from dermdistill.evaluate.analyses.decision import Decision
+from dermdistill.evaluate.analyses.external import ExternalTests
 from dermdistill.evaluate.analyses.groups import Groups
 from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.analyses.opened import Opened
 from dermdistill.evaluate.analyses.operating import Operating
+from dermdistill.evaluate.analyses.overlap import Overlap
 from dermdistill.evaluate.analyses.paired import Paired
 from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
@@ -55,6 +59,14 @@ class Report(Strict):
     """None if the images fall into no groups."""
     benign: Benign | None = None
     """None where the diagnoses of the other lesions are not known."""
+    decision: Decision | None = None
+    """What acting on each model is worth. This and what follows is not in older reports."""
+    external: ExternalTests | None = None
+    """Of models whose graph is known."""
+    overlap: dict[str, Overlap] = Field(default_factory=dict)
+    """What each model's training images share with the judged ones."""
+    opened: Opened | None = None
+    """How often the judged images were looked at; None where they are not declared a test."""
 
 
 def load_report(path: str | Path) -> Report:

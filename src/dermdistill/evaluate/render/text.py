@@ -66,7 +66,7 @@ def undefined_reasons(report: Report) -> list[str]:
 def verdict(report: Report) -> list[str]:
     """What the report finds, in sentences: how well the student does, against what, and what it rests on."""
     of = report.data
-    name = _subject(report)
+    name = subject(report)
     model = report.models[name]
     auroc = model.metrics["auroc"]
     images = f"{of.n:,} {of.role} images of {of.clusters:,} lesions ({of.positives:,} melanomas)"
@@ -95,7 +95,7 @@ def verdict(report: Report) -> list[str]:
     return sentences
 
 
-def _subject(report: Report) -> str:
+def subject(report: Report) -> str:
     """The model that the verdict is of: the first student beside the baseline, else the first beside it."""
     others = [name for name in report.models if name != report.baseline]
     students = [name for name in others if report.models[name].stage == "student"]
