@@ -11,6 +11,7 @@ from dermdistill.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dermdistill.evaluate.analyses.explanations import Explained
     from dermdistill.evaluate.analyses.robustness import Answerer
     from dermdistill.evaluate.predictions import ModelPredictions
 
@@ -36,6 +37,13 @@ def evaluate(
     robustness: Annotated[
         list[str] | None, typer.Option(help="NAME=BUNDLE to judge under resampling and JPEG compression; repeat.")
     ] = None,
+    corruptions: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE to judge on spoiled images, the first as baseline; repeat.")
+    ] = None,
+    explain: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE whose maps are examined, the first as baseline; repeat.")
+    ] = None,
+    explain_images: Annotated[int, typer.Option(min=1, help="On how many images maps are examined.")] = 20,
     common: Annotated[bool, typer.Option("--common", help="Judge only the images that all models predicted.")] = False,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Tables named a, a-1, a-2, … are seeds of one recipe: compare means.")
@@ -79,9 +87,11 @@ def evaluate(
         raise InputError("name the report's folder with --out")
     folder = out or table.with_name(f"{table.stem}-report")
     answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
+    corrupted = {name: _answerer(path) for name, path in _named(corruptions or [], "--corruptions").items()}
+    explained = {name: _explained(path) for name, path in _named(explain or [], "--explain").items()}
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        images=FromImages(samples, answerers),
+        images=FromImages(samples, answerers, corrupted, explained, explain_images),
     )  # fmt: skip
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:
@@ -110,10 +120,27 @@ def _named(given: list[str], option: str) -> dict[str, Path]:
 
 def _answerer(path: Path) -> "Answerer":
     from dermdistill.evaluate.analyses.robustness import Answerer
+    from dermdistill.predict.bundle import find_bundle
     from dermdistill.predict.predictor import Predictor
 
-    predictor = Predictor(path)
+    predictor = Predictor(find_bundle(path), gate="off")
     spec = predictor.bundle.spec
     return Answerer(
         spec.input.size, predictor.threshold, lambda images: predictor.probabilities(images)[:, spec.melanoma_index]
     )
+
+
+def _explained(path: Path) -> "Explained":
+    import importlib.util
+
+    from dermdistill.evaluate.analyses.explanations import Explained
+
+    answerer, scrambled = _answerer(path), {}
+    if importlib.util.find_spec("onnx") is None:
+        talk.note("without the extra `export` no weights are scrambled: that check of the maps is left out")
+    else:
+        from dermdistill.export.scramble import scrambled_answers
+        from dermdistill.predict.bundle import open_bundle
+
+        scrambled = scrambled_answers(open_bundle(path))
+    return Explained(answerer.size, answerer.melanoma, scrambled)

@@ -5,10 +5,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from dermdistill.evaluate.analyses.corruptions import Corrupted
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
+from dermdistill.evaluate.analyses.explanations import Explanations
 from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
+from dermdistill.evaluate.analyses.selective import Selective
 from dermdistill.evaluate.analyses.sources import Source, Within
 from dermdistill.evaluate.analyses.unseen import Unseen
 from dermdistill.evaluate.intervals import Difference
@@ -40,6 +43,12 @@ class Report(Strict):
     unseen: dict[str, Unseen] = Field(default_factory=dict)
     """By model that was trained without each source in turn, if its cross-validation is there too."""
     robustness: dict[str, Robustness] = Field(default_factory=dict)
+    """By bundle, where the images were at hand."""
+    corruptions: dict[str, Corrupted] = Field(default_factory=dict)
+    """By bundle, where the images were at hand."""
+    selective: dict[str, Selective] = Field(default_factory=dict)
+    """By model that has the operating point."""
+    explanations: dict[str, Explanations] = Field(default_factory=dict)
     """By bundle, where the images were at hand."""
 
 

@@ -7,11 +7,14 @@ import pandas as pd
 
 from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
+from dermdistill.evaluate.analyses.corruptions import corrupted
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.differences import differences
+from dermdistill.evaluate.analyses.explanations import Explained, explanations
 from dermdistill.evaluate.analyses.headline import headline
 from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
+from dermdistill.evaluate.analyses.selective import selective
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
 from dermdistill.evaluate.analyses.subgroups import draw
 from dermdistill.evaluate.analyses.unseen import unseen
@@ -35,6 +38,12 @@ class FromImages:
     """How many images are shown, as thumbnails inside the page; 0 for a report that is passed on without images."""
     answerers: dict[str, Answerer] = field(default_factory=dict)
     """Models whose robustness to resampling and JPEG compression is measured, by name."""
+    corrupted: dict[str, Answerer] = field(default_factory=dict)
+    """Models that are judged on spoiled images, by name."""
+    explained: dict[str, Explained] = field(default_factory=dict)
+    """Models whose maps are examined, by name."""
+    explained_images: int = 20
+    """On how many images."""
 
 
 def evaluate(
@@ -95,6 +104,9 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
+        corruptions=corrupted(images.corrupted, comparison),
+        selective=selective(comparison),
+        explanations=explanations(images.explained, comparison, images.explained_images),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
     )
 

@@ -9,6 +9,7 @@ from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.render import plots
 from dermdistill.evaluate.render.markdown import gap_rows
+from dermdistill.evaluate.render.reliance import drawings_of_reliance
 from dermdistill.evaluate.render.samples import Sample
 from dermdistill.evaluate.render.text import camera_alone, interval, undefined_reasons, verdict
 
@@ -24,6 +25,9 @@ def _contents(report: Report, extra: dict[str, bool]) -> dict[str, str]:
             ("sources", "Sources", bool(report.by_source) or report.within is not None),
             ("unseen", "Unknown camera", bool(report.unseen)),
             ("robustness", "Robustness", bool(report.robustness)),
+            ("corruptions", "Spoiled images", bool(report.corruptions)),
+            ("selective", "Abstaining", bool(report.selective)),
+            ("explanations", "Maps", bool(report.explanations)),
             ("samples", "Sample images", extra["samples"]),
             ("curves", "Training", extra["curves"]),
             ("drawings", "Drawings", True),
@@ -64,4 +68,5 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         crossed=report.chosen_on == CROSS_FITTED,
         alone=camera_alone(report),
         gaps=gap_rows(report)[1],
+        reliance=drawings_of_reliance(report),
     )
