@@ -120,6 +120,7 @@ def _register() -> None:
         doctor,
         evaluate,
         foreign,
+        gate,
         models,
         page,
         publish,
@@ -135,6 +136,7 @@ def _register() -> None:
     for module in modules:
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
+    app.add_typer(gate.app, name="gate")
     app.add_typer(reproduce.app, name="reproduce")
     app.add_typer(recipes.app, name="recipes")
     give_manners(app)

@@ -55,6 +55,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "soften": ("dermdistill soften my.toml --data ~/images",),
         "distill": ("dermdistill distill my.toml --data ~/images --name student",),
         "students": ("dermdistill students",),
+        "gate": ("dermdistill gate fit manifest.parquet --out gate.onnx --report gate.json",),
+        "gate fit": ("dermdistill gate fit manifest.parquet --out gate.onnx --report gate.json",),
+        "gate add": ("dermdistill gate add work/my/bundles/student gate.onnx --out bundle",),
+        "gate count": ("dermdistill gate count photos/ --model bundle",),
         "views": ("dermdistill views my.toml --to views/ --size 224",),
     },
     "Evaluate and publish": {
