@@ -132,7 +132,7 @@ def test_reasons_are_counted_and_an_image_once():
 
 def test_sources_that_share_lesions_are_one_collection(manifest: pd.DataFrame):
     assert set(collections(manifest)) == {"one", "two"}
-    shared = manifest.assign(lesion_id=["same"] * 2 + [f"l{number}" for number in range(58)])
+    shared = manifest.assign(lesion_id=["HAM_0000550"] * 2 + [f"l{number}" for number in range(58)])
     assert set(collections(shared)) == {"one+two"}
 
 

@@ -17,19 +17,20 @@ _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_mat
 _COLUMNS = 4
 
 
-def drawings_of_reliance(report: Report) -> dict[str, Drawing]:
-    """By section, those of them that the report has figures for."""
-    found = {}
+def draw_corruptions(report: Report) -> Drawing:
+    """The AUROC against severity, a drawing for each corruption."""
+    text = "AUROC at severities 1 to 5 of each corruption, with its 95 % interval; dotted: the images as they are."
     with matplotlib.rc_context(_STYLE):
-        if report.corruptions:
-            text = (
-                "AUROC at severities 1 to 5 of each corruption, with its 95 % interval; dotted: the images as they are."
-            )
-            found["corruptions"] = Drawing("Corruptions", _corruptions(report), text)
-        if report.selective:
-            text = "Share of wrong decisions among the most certain images, against the share that is decided."
-            found["selective"] = Drawing("Risk and coverage", _risk(report), text)
-    return found
+        meaning = "A curve that falls steeply shows what a photographer must avoid."
+        return Drawing("Corruptions", _corruptions(report), text, meaning)
+
+
+def draw_risk(report: Report) -> Drawing:
+    """The share of wrong decisions against the share of images that is decided."""
+    text = "Share of wrong decisions among the most certain images, against the share that is decided."
+    with matplotlib.rc_context(_STYLE):
+        meaning = "The curve of a model that knows when it is wrong stays near zero until most images are decided."
+        return Drawing("Risk and coverage", _risk(report), text, meaning)
 
 
 def _corruptions(report: Report) -> str:
