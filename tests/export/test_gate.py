@@ -237,7 +237,8 @@ def test_weights_may_not_be_freer_than_the_images_of_their_gate(graph: Path, pla
     add_gate(plain, tmp_path / "bound.onnx", tmp_path / "gated")  # whose weights are bound likewise
     text = (plain / "bundle.json").read_text()
     header = json.loads(text)
-    header["licence"]["weights"], header["data"]["licences"] = "CC0-1.0", ["CC0-1.0"]
+    header["licence"]["weights"] = "CC0-1.0"
+    header["data"] |= {"licences": ["CC0-1.0"], "teachers_licences": []}
     (plain / "bundle.json").write_text(json.dumps(header))
     with pytest.raises(InputError, match=r"fitted on images under CC BY-NC 4\.0"):
         add_gate(plain, tmp_path / "bound.onnx", tmp_path / "other")

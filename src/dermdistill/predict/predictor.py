@@ -240,7 +240,9 @@ class Predictor:
         """
         good = [image.pixels for image in loaded if image.pixels is not None]
         batch = as_batch(np.stack(good)) if good else np.empty((0, 3, 0, 0), np.float32)
-        verdicts = self.gate.judge(batch) if self.gate is not None and good else [None] * len(good)
+        verdicts: Sequence[Verdict | None] = (
+            self.gate.judge(batch) if self.gate is not None and good else [None] * len(good)
+        )
         kept = [self._judges_refused or verdict is None or not verdict.reasons for verdict in verdicts]
         found = iter(self._forward(batch if all(kept) else batch[kept]) if any(kept) else ())
         said = zip(verdicts, kept, strict=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.stats import spearmanr
 
 from dermdistill import talk
@@ -111,7 +112,7 @@ def draw(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
     return np.concatenate([sick[:wanted], well[: count - wanted]])
 
 
-def _opened(path: str):
+def _opened(path: str) -> Image.Image | None:
     try:
         return load_rgb(path)
     except ImageError:

@@ -1,6 +1,7 @@
 """Drawings of spoiled images and of risk against coverage."""
 
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from dermdistill.images.corruptions import SEVERITIES
 
 _COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#475569", "#be185d")
 _MARKS = ("o", "s", "^", "D", "v", "P")
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False, "font.size": 9}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "dermdistill", "text.parse_math": False, "font.size": 9}
 _COLUMNS = 4
 
 
@@ -40,7 +41,7 @@ def _corruptions(report: Report) -> str:
     grid = drawing.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
     for name, axes in zip(names, grid.flat, strict=False):
         for index, (model, of) in enumerate(report.corruptions.items()):
-            look = {"color": _COLOURS[index % len(_COLOURS)], "linewidth": 1.4}
+            look: dict[str, Any] = {"color": _COLOURS[index % len(_COLOURS)], "linewidth": 1.4}
             if of.clean.value is not None:
                 axes.axhline(of.clean.value, linestyle=":", zorder=0, **look)
             levels = [level.auroc for level in of.corruptions[name]]
