@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.images.occlusion import GRID, log_odds, occluded
 from dermdistill.predict.bundle import default_bundle, read_bundle
-from dermdistill.predict.explain import GRID, Explanation, colours, explain, log_odds, occluded
+from dermdistill.predict.explain import Explanation, colours, explain
 from dermdistill.predict.picture import SIDES, draw_map
 from dermdistill.predict.predictor import Predictor
 

@@ -38,6 +38,7 @@ EXTRA_OF = {
     "jinja2": "eval",
     "lightning_fabric": "train",
     "litert_torch": "litert",
+    "markupsafe": "eval",
     "matplotlib": "eval",
     "medmnist": "fetch",
     "nncf": "quantize",
@@ -126,6 +127,7 @@ def _register() -> None:
         doctor,
         evaluate,
         foreign,
+        gate,
         models,
         page,
         predict,
@@ -145,6 +147,7 @@ def _register() -> None:
     for module in modules:
         app.add_typer(module.app)
     app.add_typer(data.app, name="data")
+    app.add_typer(gate.app, name="gate")
     app.add_typer(reproduce.app, name="reproduce")
     app.add_typer(recipes.app, name="recipes")
     give_manners(app)

@@ -60,6 +60,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
             "dermdistill sweep my.toml --set loss.kind=kd,dkd --storage sqlite:///sweep.db",
         ),
         "students": ("dermdistill students",),
+        "gate": ("dermdistill gate fit manifest.parquet --out gate.onnx --report gate.json",),
+        "gate fit": ("dermdistill gate fit manifest.parquet --out gate.onnx --report gate.json",),
+        "gate add": ("dermdistill gate add work/my/bundles/student gate.onnx --out bundle",),
+        "gate count": ("dermdistill gate count photos/ --model bundle",),
         "views": ("dermdistill views my.toml --to views/ --size 224",),
     },
     "Evaluate and publish": {

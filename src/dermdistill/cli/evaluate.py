@@ -19,6 +19,7 @@ from dermdistill.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dermdistill.evaluate.analyses.explanations import Explained
     from dermdistill.evaluate.analyses.robustness import Answerer
     from dermdistill.evaluate.predictions import ModelPredictions
 
@@ -61,6 +62,13 @@ def evaluate(
     ledger: Annotated[
         Path | None, typer.Option(help="Where it is written that the test was opened; by default beside the split.")
     ] = None,
+    corruptions: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE to judge on spoiled images, the first as baseline; repeat.")
+    ] = None,
+    explain: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE whose maps are examined, the first as baseline; repeat.")
+    ] = None,
+    explain_images: Annotated[int, typer.Option(min=1, help="On how many images maps are examined.")] = 20,
     common: Annotated[bool, typer.Option("--common", help="Judge only the images that all models predicted.")] = False,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Tables named a, a-1, a-2, … are seeds of one recipe: compare means.")
@@ -112,9 +120,13 @@ def evaluate(
     models = told_training(models, _named(trained_on or [], "--trained-on"))
     models, explainers = bundles_of(models, _named(bundle or [], "--bundle"))
     answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
+    corrupted = {name: _answerer(path) for name, path in _named(corruptions or [], "--corruptions").items()}
+    explained = {name: _explained(path) for name, path in _named(explain or [], "--explain").items()}
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        images=FromImages(samples, answerers, skin_tone, cases, explainers),
+        images=FromImages(
+            samples, answerers, skin_tone, cases, explainers, corrupted, explained, explain_images
+        ),
         settings=settings_of(subgroup, prevalence, margin, readers),
         circumstances=circumstances(table, models, role, ledger, allow_overlap),
     )  # fmt: skip
@@ -145,10 +157,27 @@ def _named(given: list[str], option: str) -> dict[str, Path]:
 
 def _answerer(path: Path) -> "Answerer":
     from dermdistill.evaluate.analyses.robustness import Answerer
+    from dermdistill.predict.bundle import find_bundle
     from dermdistill.predict.predictor import Predictor
 
-    predictor = Predictor(path)
+    predictor = Predictor(find_bundle(path), gate="off")
     spec = predictor.bundle.spec
     return Answerer(
         spec.input.size, predictor.threshold, lambda images: predictor.probabilities(images)[:, spec.melanoma_index]
     )
+
+
+def _explained(path: Path) -> "Explained":
+    import importlib.util
+
+    from dermdistill.evaluate.analyses.explanations import Explained
+
+    answerer, scrambled = _answerer(path), {}
+    if importlib.util.find_spec("onnx") is None:
+        talk.note("without the extra `export` no weights are scrambled: that check of the maps is left out")
+    else:
+        from dermdistill.export.scramble import scrambled_answers
+        from dermdistill.predict.bundle import open_bundle
+
+        scrambled = scrambled_answers(open_bundle(path))
+    return Explained(answerer.size, answerer.melanoma, scrambled)

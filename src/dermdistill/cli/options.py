@@ -26,6 +26,12 @@ class WhenDamaged(StrEnum):
     judge = "judge"
 
 
+class WhenRefused(StrEnum):
+    refuse = "refuse"
+    judge = "judge"
+    off = "off"
+
+
 ModelOption = Annotated[
     str | None,
     typer.Option(

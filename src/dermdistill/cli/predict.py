@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from dermdistill import talk
-from dermdistill.cli.options import ModelOption, Precision, Runtime, ThresholdOption, WhenDamaged
+from dermdistill.cli.options import ModelOption, Precision, Runtime, ThresholdOption, WhenDamaged, WhenRefused
 from dermdistill.errors import ExitCode, InputError
 
 app = typer.Typer()
@@ -73,6 +73,10 @@ def predict(
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images get a row without or with a probability.")
     ] = WhenDamaged.refuse,
+    gate: Annotated[
+        WhenRefused,
+        typer.Option(help="Images that the model's gate refuses: a row without a probability, with one, or no gate."),
+    ] = WhenRefused.refuse,
     dicom_uid: Annotated[
         bool, typer.Option("--dicom-uid", help="Add each DICOM object's SOP Instance UID.", rich_help_panel=DICOM)
     ] = False,
@@ -133,8 +137,8 @@ def predict(
     ):
         raise InputError("DICOM objects are made of local files; copy those that are named by URL here first")
     predictor = Predictor(
-        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, runtime=runtime.value,
-        precision=precision.value,
+        model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, gate=gate.value,
+        runtime=runtime.value, precision=precision.value,
     )  # fmt: skip
     talk.note(predictor.bundle.spec.intended_use)
     talk.detail(_about(predictor, runtime.value))
@@ -143,7 +147,7 @@ def predict(
 
         settings = Settings(
             str(predictor.bundle.folder), predictor.threshold, fast, damaged.value, runtime.value, precision.value,
-            batch_size,
+            batch_size, gate.value,
         )  # fmt: skip
         _tell(_into_shards(settings, inputs.files, out, shards or 0, engine.value, threads))
         return
@@ -212,18 +216,21 @@ class _Counts:
     """Images without a probability."""
     damaged: int = 0
     """Damaged images with one."""
+    refused: int = 0
+    """Images that the gate refuses, with or without one."""
     unreported: int = 0
     """Images with one, and without a DICOM object that was asked for."""
 
     def add(self, result: Any) -> None:
-        from dermdistill.predict.predictor import UNREPORTED
+        from dermdistill.predict.predictor import REFUSED, UNREPORTED
 
         self.images += 1
+        self.refused += result.status == REFUSED
         if result.probabilities is None:
             self.failed += 1
         elif result.status == UNREPORTED:
             self.unreported += 1
-        elif result.status != "ok":
+        elif result.status not in ("ok", REFUSED):
             self.damaged += 1
 
 
@@ -233,6 +240,8 @@ def _tell(counts: _Counts) -> None:
         talk.warn("the archive has no such photographs; --query SOPClassUID=… asks for other kinds")
     if counts.damaged:
         talk.warn(f"{counts.damaged} of {counts.images} images are damaged and were judged nonetheless")
+    if counts.refused:
+        talk.warn(f"{counts.refused} of {counts.images} images are refused by the model's gate; their rows say why")
     if counts.unreported:
         talk.warn(f"{counts.unreported} of {counts.images} images have no DICOM object; their rows say why")
     if counts.failed:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dermdistill import talk
-from dermdistill.cli.options import ModelOption, ThresholdOption, WhenDamaged
+from dermdistill.cli.options import ModelOption, ThresholdOption, WhenDamaged, WhenRefused
 
 app = typer.Typer()
 LIMITS, KEYS = "Limits", "Keys and browsers"
@@ -26,6 +26,9 @@ def serve(
     damaged: Annotated[
         WhenDamaged, typer.Option(help="Whether damaged images are refused or get a probability.")
     ] = WhenDamaged.refuse,
+    gate: Annotated[
+        WhenRefused, typer.Option(help="Images that the model's gate refuses: no probability, one, or no gate.")
+    ] = WhenRefused.refuse,
     open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     keys: Annotated[
         Path | None, typer.Option(help="A file of hashed keys, from `serve-key`.", rich_help_panel=KEYS)
@@ -76,7 +79,7 @@ def serve(
     settings = Settings(
         host=host, port=port, batch_size=batch_size, decoders=decoders, keys=keys, cors=tuple(cors or ()), limits=limits
     )
-    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value)
+    predictor = Predictor(model, threshold=threshold, threads=threads, damaged=damaged.value, gate=gate.value)
     page = Page(page_files(predictor.bundle), content_security_policy())
     service = create_app(predictor, settings, page)
     with server.listen(settings) as listening:

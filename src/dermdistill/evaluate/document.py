@@ -7,8 +7,10 @@ from pydantic import Field
 
 from dermdistill.evaluate.analyses.benign import Benign
 from dermdistill.evaluate.analyses.calibration import Calibration
+from dermdistill.evaluate.analyses.corruptions import Corrupted
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
 from dermdistill.evaluate.analyses.decision import Decision
+from dermdistill.evaluate.analyses.explanations import Explanations
 from dermdistill.evaluate.analyses.external import ExternalTests
 from dermdistill.evaluate.analyses.groups import Groups
 from dermdistill.evaluate.analyses.headline import Model
@@ -18,6 +20,7 @@ from dermdistill.evaluate.analyses.overlap import Overlap
 from dermdistill.evaluate.analyses.paired import Paired
 from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
+from dermdistill.evaluate.analyses.selective import Selective
 from dermdistill.evaluate.analyses.sources import Source, Within
 from dermdistill.evaluate.analyses.unseen import Unseen
 from dermdistill.evaluate.intervals import Difference
@@ -67,6 +70,12 @@ class Report(Strict):
     """What each model's training images share with the judged ones."""
     opened: Opened | None = None
     """How often the judged images were looked at; None where they are not declared a test."""
+    corruptions: dict[str, Corrupted] = Field(default_factory=dict)
+    """By bundle, where the images were at hand."""
+    selective: dict[str, Selective] = Field(default_factory=dict)
+    """By model that has the operating point."""
+    explanations: dict[str, Explanations] = Field(default_factory=dict)
+    """By bundle, where the images were at hand."""
 
 
 def load_report(path: str | Path) -> Report:

@@ -12,9 +12,11 @@ from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
 from dermdistill.evaluate.analyses.benign import benign
 from dermdistill.evaluate.analyses.calibration import calibration
+from dermdistill.evaluate.analyses.corruptions import corrupted
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
 from dermdistill.evaluate.analyses.decision import decision
 from dermdistill.evaluate.analyses.differences import differences
+from dermdistill.evaluate.analyses.explanations import Explained, explanations
 from dermdistill.evaluate.analyses.external import External, external_tests
 from dermdistill.evaluate.analyses.groups import groups
 from dermdistill.evaluate.analyses.headline import headline
@@ -24,6 +26,7 @@ from dermdistill.evaluate.analyses.overlap import overlap, refuse
 from dermdistill.evaluate.analyses.paired import paired
 from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
+from dermdistill.evaluate.analyses.selective import selective
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
 from dermdistill.evaluate.analyses.subgroups import draw, groups_of
 from dermdistill.evaluate.analyses.unseen import unseen
@@ -56,6 +59,12 @@ class FromImages:
     """How many of each kind of the images on which a model is most right and most wrong are shown inside the page."""
     explainers: dict[str, Explainer] = field(default_factory=dict)
     """What draws a model's map over an image, by name; the first one's cases are shown."""
+    corrupted: dict[str, Answerer] = field(default_factory=dict)
+    """Models that are judged on spoiled images, by name."""
+    explained: dict[str, Explained] = field(default_factory=dict)
+    """Models whose maps are examined, by name."""
+    explained_images: int = 20
+    """On how many images."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,9 @@ def measure(comparison: Comparison, images: FromImages, circumstances: Circumsta
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
+        corruptions=corrupted(images.corrupted, comparison),
+        selective=selective(comparison),
+        explanations=explanations(images.explained, comparison, images.explained_images),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
         operating=operating(comparison),
         paired=paired(comparison),

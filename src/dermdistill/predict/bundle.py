@@ -6,7 +6,7 @@ from pathlib import Path
 from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.files import sha256_file
 from dermdistill.predict.graphs import MAX_GRAPH, check_graph
-from dermdistill.predict.header import GRAPH, PIXELS_GRAPH, AnyHeader, read_header
+from dermdistill.predict.header import GATE, GRAPH, PIXELS_GRAPH, AnyHeader, read_header
 from dermdistill.specs import Strict
 
 WEIGHTS = Path(str(resources.files("dermdistill"))) / "weights"
@@ -29,6 +29,11 @@ class Bundle(Strict):
         """The graph for one image of any size; bundles of format 1 have none."""
         return self.folder / PIXELS_GRAPH
 
+    @property
+    def gate(self) -> Path | None:
+        """The graph that refuses images; None in a bundle without one."""
+        return self.folder / GATE if GATE in self.spec.files else None
+
 
 def read_bundle(folder: str | Path) -> Bundle:
     """Open a bundle and check every file's hash, and that its graphs are nothing but arithmetic.
@@ -48,7 +53,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise IntegrityError(f"{file} has {size} bytes, at most {MAX_GRAPH} are read")
         if (found := sha256_file(file)) != expected:
             raise IntegrityError(f"{file} was changed: its SHA-256 is {found[:12]}…, bundle.json says {expected[:12]}…")
-    for name in spec.graphs:
+    for name in (*spec.graphs, *({GATE} & spec.files.keys())):
         check_graph(folder / name)
     return Bundle(folder=folder, spec=spec)
 

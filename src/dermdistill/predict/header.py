@@ -15,6 +15,8 @@ FORMAT: Literal["dermdistill-bundle/2"] = "dermdistill-bundle/2"
 FORMAT_1: Literal["dermdistill-bundle/1"] = "dermdistill-bundle/1"
 GRAPH = "model.onnx"
 PIXELS_GRAPH = "pixels.onnx"
+GATE = "gate.onnx"
+"""Refuses images that the model may not judge; not every bundle has it."""
 MAX_HEADER = 4 * 2**20
 """Bytes of a bundle.json."""
 MAX_SIDE = 2048

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeGuard, cast, get_args
 
@@ -12,6 +12,7 @@ from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
 from dermdistill.images.preprocess import resize_square
 from dermdistill.predict.bundle import Bundle, open_bundle
+from dermdistill.predict.gate import Gate, Verdict, WhenRefused
 from dermdistill.predict.graphs import read_metadata
 from dermdistill.predict.pipeline import ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
@@ -19,6 +20,8 @@ from dermdistill.predict.variants import Precision, find_graph
 
 ABOVE, BELOW = "above_threshold", "below_threshold"
 FAILED = "failed"
+REFUSED = "refused"
+"""The status of an image that the bundle's gate refuses."""
 UNREPORTED = "unreported"
 """The status of an image that has a probability, and no DICOM object although one was asked for."""
 WhenDamaged = Literal["refuse", "judge"]
@@ -38,7 +41,8 @@ class Result:
 
     file: str
     status: str
-    """'ok'; 'damaged', with probabilities only if they were asked for; 'failed' if the model gave no probabilities;
+    """'ok'; 'damaged' or 'refused' (by the bundle's gate), with probabilities only if they were asked for; 'failed' if
+    the model gave no probabilities;
     'unreported' if it has probabilities, and no DICOM object although one was asked for; or
     another reason why the image cannot be used (see `dermdistill.images.decode.ImageError`)."""
     probabilities: tuple[float, ...] | None
@@ -49,6 +53,8 @@ class Result:
     """'above_threshold', 'below_threshold', or empty where there is no probability."""
     message: str
     """What is wrong, or what to know about the answer; often empty."""
+    quality: str | None = None
+    """'good', or the gate's reasons (`dermdistill.predict.gate.REASONS`) by commas; None where no gate was asked."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,9 @@ class Predictor:
             these names; the last two need a bundle with their form of the network.
         precision: 'fp32', or 'fp16' or 'int8', which need a bundle with such a form (`dermdistill export --formats`).
         damaged: 'refuse' gives damaged images a row without a probability, 'judge' one with it.
+        gate: what to do with images that the bundle's gate refuses, since they are not dermoscopic, or blurred, dark
+            and so on: 'refuse' gives them a row without a probability, 'judge' one with it and with the reason, 'off'
+            asks no gate. A bundle without a gate refuses nothing.
 
     Raises:
         InputError: no such bundle or threshold, or the bundle has no such form.
@@ -91,7 +100,7 @@ class Predictor:
         >>> import io
         >>> photo = io.BytesIO()
         >>> Image.new("RGB", (600, 450), (200, 150, 130)).save(photo, "PNG")
-        >>> predictor = Predictor()
+        >>> predictor = Predictor(gate="off")  # a photo of one colour is nothing that a gate lets pass
         >>> (result,) = predictor.predict(photo.getvalue())
         >>> result.status, len(result.probabilities) == len(predictor.classes)
         ('ok', True)
@@ -110,16 +119,14 @@ class Predictor:
         threads: int | None = None,
         fast: bool = False,
         damaged: WhenDamaged = "refuse",
+        gate: WhenRefused = "refuse",
         runtime: RuntimeName = "onnxruntime",
         precision: Precision = "fp32",
     ):
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
-        if damaged not in get_args(WhenDamaged):
-            known = get_args(WhenDamaged)
-            raise InputError(
-                f"damaged must be one of {', '.join(known)}, got '{damaged}'{did_you_mean(damaged, known)}"
-            )
+        _check_choice("damaged", damaged, get_args(WhenDamaged))
+        _check_choice("gate", gate, get_args(WhenRefused))
         self.bundle = open_bundle(model)
         self.threshold = resolve_threshold(self.bundle, threshold)
         self.threads = threads or usable_cores()
@@ -130,6 +137,9 @@ class Predictor:
         # own
         self._runtime = load(self.graph, self.threads if runtime == "openvino" else 1, runtime)
         _check_agreement(self.bundle, self._runtime)
+        self._judges_refused = gate == "judge"
+        asked = self.bundle.gate if gate != "off" else None
+        self.gate = None if asked is None else Gate(asked, self.bundle.spec.input.size)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,9 +167,12 @@ class Predictor:
 
     def _probabilities(self, images: np.ndarray) -> np.ndarray:
         """Those of images that fit, in one forward pass on one thread."""
-        (found,) = self._runtime.run(["probabilities"], as_batch(images))
-        if found.shape != (len(images), len(self.classes)):
-            expected = (len(images), len(self.classes))
+        return self._forward(as_batch(images))
+
+    def _forward(self, batch: np.ndarray) -> np.ndarray:
+        (found,) = self._runtime.run(["probabilities"], batch)
+        if found.shape != (len(batch), len(self.classes)):
+            expected = (len(batch), len(self.classes))
             raise IntegrityError(f"{self.graph} gave probabilities of shape {found.shape}, expected {expected}")
         return found
 
@@ -222,22 +235,47 @@ class Predictor:
             IntegrityError: the model's graph fails.
         """
         good = [image.pixels for image in loaded if image.pixels is not None]
-        found = iter(self._probabilities(np.stack(good))) if good else iter(())
+        batch = as_batch(np.stack(good)) if good else np.empty((0, 3, 0, 0), np.float32)
+        verdicts: Sequence[Verdict | None] = (
+            self.gate.judge(batch) if self.gate is not None and good else [None] * len(good)
+        )
+        kept = [self._judges_refused or verdict is None or not verdict.reasons for verdict in verdicts]
+        found = iter(self._forward(batch if all(kept) else batch[kept]) if any(kept) else ())
+        said = zip(verdicts, kept, strict=True)
         for image in loaded:
             if image.pixels is None:
                 yield Result(image.name, image.status, None, None, "", image.message)
                 continue
-            row = next(found)
-            if not are_probabilities(row):
-                came = ", ".join(f"{value:g}" for value in row)
-                message = f"{image.name}: the model gave no probabilities ({came}); its bundle is broken"
-                yield Result(image.name, FAILED, None, None, "", message)
-                continue
-            melanoma = float(row[self.bundle.spec.melanoma_index])
-            notes = (image.message, SYNTHETIC if self.bundle.spec.data.synthetic else "")
-            decision = decide(melanoma, self.threshold)
-            row = tuple(float(value) for value in row)
-            yield Result(image.name, image.status, row, melanoma, decision, "; ".join(filter(None, notes)))
+            verdict, is_kept = next(said)
+            if verdict is not None and verdict.reasons:
+                image = _refused(image, verdict)
+            row = next(found) if is_kept else None
+            yield self._result(image, row, None if verdict is None else verdict.word)
+
+    def _result(self, image: Loaded, row: np.ndarray | None, quality: str | None) -> Result:
+        """The result of an image with probabilities [C], or without them where the gate refuses it."""
+        if row is None:
+            return Result(image.name, image.status, None, None, "", image.message, quality)
+        if not are_probabilities(row):
+            came = ", ".join(f"{value:g}" for value in row)
+            message = f"{image.name}: the model gave no probabilities ({came}); its bundle is broken"
+            return Result(image.name, FAILED, None, None, "", message, quality)
+        melanoma = float(row[self.bundle.spec.melanoma_index])
+        notes = (image.message, SYNTHETIC if self.bundle.spec.data.synthetic else "")
+        decision = decide(melanoma, self.threshold)
+        values = tuple(float(value) for value in row)
+        return Result(image.name, image.status, values, melanoma, decision, "; ".join(filter(None, notes)), quality)
+
+
+def _refused(image: Loaded, verdict: Verdict) -> Loaded:
+    """An image with the gate's reasons as its message."""
+    told = f"{image.name}: refused: {verdict.message}; --gate judge answers nonetheless"
+    return replace(image, status=REFUSED, message="; ".join(filter(None, (image.message, told))))
+
+
+def _check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, got '{given}'{did_you_mean(given, known)}")
 
 
 def _is_source(given: object) -> TypeGuard[Source]:

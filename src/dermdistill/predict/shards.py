@@ -18,8 +18,9 @@ from typing import Any, Self
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError, IntegrityError, MissingExtraError
 from dermdistill.files import read_json, sha256_file
+from dermdistill.predict.gate import WhenRefused
 from dermdistill.predict.output import columns, row
-from dermdistill.predict.predictor import Predictor, Result, WhenDamaged
+from dermdistill.predict.predictor import REFUSED, Predictor, Result, WhenDamaged
 from dermdistill.predict.runtime import RuntimeName
 from dermdistill.predict.variants import Precision
 from dermdistill.remote import is_url, join, read, require_writable, write_to
@@ -50,12 +51,13 @@ class Settings:
     precision: Precision = "fp32"
     batch_size: int = 16
     """Images a forward pass."""
+    gate: WhenRefused = "refuse"
 
     def predictor(self, threads: int | None = None) -> Predictor:
         """A predictor of these settings."""
         return Predictor(
             self.model, threshold=self.threshold, threads=threads, fast=self.fast, damaged=self.damaged,
-            runtime=self.runtime, precision=self.precision,
+            gate=self.gate, runtime=self.runtime, precision=self.precision,
         )  # fmt: skip
 
 
@@ -70,6 +72,7 @@ class Job:
     threshold: float
     fast: bool
     damaged: str
+    gate: str
     runtime: str
     precision: str
     batch_size: int
@@ -232,7 +235,8 @@ def count(results: Iterable[Result]) -> Counts:
     """How many results there are, and how many of them have no probability or are of damaged images."""
     states = [(result.probabilities is not None, result.status) for result in results]
     failed = sum(not judged for judged, _ in states)
-    return Counts(len(states), failed, sum(judged and status != "ok" for judged, status in states))
+    odd = sum(judged and status not in ("ok", REFUSED) for judged, status in states)
+    return Counts(len(states), failed, odd)
 
 
 def _encode(results: Sequence[Result], predictor: Predictor, counts: Counts) -> bytes:

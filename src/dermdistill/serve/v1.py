@@ -70,7 +70,7 @@ def _answer(index: int, result: Result, threshold: float, service: Service) -> I
         p_melanoma=p,
         decision=None if p is None else decide(p, threshold),
         probabilities=dict(zip(classes, result.probabilities, strict=True)) if result.probabilities else None,
-        quality=getattr(result, "quality", None),
+        quality=result.quality,
         message=result.message,
     )
 

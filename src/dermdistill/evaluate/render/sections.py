@@ -14,6 +14,7 @@ from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.render import charts, plots
 from dermdistill.evaluate.render.cases import Cases
 from dermdistill.evaluate.render.markdown import gap_rows
+from dermdistill.evaluate.render.reliance import draw_corruptions, draw_risk
 from dermdistill.evaluate.render.samples import POINT, Sample
 from dermdistill.evaluate.render.statistics import in_words
 from dermdistill.evaluate.render.text import camera_alone, undefined_reasons
@@ -129,6 +130,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("models", "Subgroups", "subgroups", lambda of: {"forest": charts.forest(of.report.models)},
             "Subgroups: melanoma AUROC"),
     Section("robustness", "Robustness", "robustness", heading="Robustness to resampling and compression"),
+    Section("corruptions", "Spoiled images", "corruptions", lambda of: {"drawing": draw_corruptions(of.report)}),
+    Section("selective", "Abstaining", "selective", lambda of: {"drawing": draw_risk(of.report)}),
+    Section("explanations", "Maps", "explanations"),
     Section("models", "Sample images", "samples", _samples),
     Section("models", "Best and worst", "cases", _cases, "Best and worst cases"),
     Section("models", "Training", "curves", _curves),

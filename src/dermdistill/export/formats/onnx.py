@@ -57,15 +57,21 @@ def write_onnx(model: Deployed, size: int, path: Path, metadata: dict[str, str])
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     graph = program.model_proto
-    for node in graph.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
-        if hasattr(value, "metadata_props"):
-            value.ClearField("metadata_props")
-    graph.graph.ClearField("metadata_props")
-    graph.ClearField("metadata_props")
-    graph.graph.name = "dermdistill"
+    strip_traces(graph)
     onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph, full_check=True)
     path.write_bytes(graph.SerializeToString())
+
+
+def strip_traces(model: onnx.ModelProto) -> None:
+    """Take out of a graph what torch's exporter leaves of the source code, and name it."""
+    graph = model.graph
+    for node in graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        if hasattr(value, "metadata_props"):
+            value.ClearField("metadata_props")
+    graph.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    graph.name = "dermdistill"
