@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
 
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
@@ -22,7 +21,7 @@ class _Drawn:
     key: str
     title: str
     heading: str
-    body: Markup
+    body: str
 
 
 def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = (), cases: Cases | None = None) -> str:
@@ -54,4 +53,4 @@ def _sections(environment: Environment, material: Material) -> Iterator[_Drawn]:
         if more is not None:
             template = environment.get_template(f"sections/{section.template}.html.j2")
             body = template.render(report=report, labels=LABELS, first=next(iter(report.models.values())), **more)
-            yield _Drawn(section.template, section.title, section.heading or section.title, Markup(body))
+            yield _Drawn(section.template, section.title, section.heading or section.title, body)
