@@ -19,9 +19,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dermdistill.privacy import opt_out
+from dermdistill.threads import wait_asleep
 from dermdistill.version import __version__
 
 opt_out()
+wait_asleep()
 
 if TYPE_CHECKING:
     from dermdistill.api import build_student, evaluate, label_views, load_module, render_views, run_recipe

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from dermdistill.images import scaled
 from dermdistill.images.decode import ImageError, open_rgb
 from dermdistill.images.preprocess import resize_square
+from dermdistill.images.scaled import decode_whole
 
 SIDE = 112
 
@@ -79,3 +81,30 @@ def test_other_formats_keep_all_pixels():
     stream = io.BytesIO()
     _photo(1200, 800).save(stream, "PNG")
     assert _opened(stream.getvalue(), at_least=2 * SIDE)[0] == (1200, 800)
+
+
+@pytest.mark.parametrize("size", [(600, 450), (33, 47), (17, 240)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}], ids=str)
+def test_a_sound_file_gives_the_pixels_that_pillow_gives(size, mode, options):
+    content = _jpeg(_photo(600, 450).resize(size).convert(mode), **options)
+    opened = Image.open(io.BytesIO(content))
+    found = decode_whole(content, opened)
+    assert found is not None
+    assert np.array_equal(np.asarray(found), np.asarray(opened.convert("RGB")))
+
+
+def test_real_files_give_the_pixels_that_pillow_gives(real_data):
+    for path in sorted(real_data.rglob("*.jpg"))[::400]:
+        content = path.read_bytes()
+        found = decode_whole(content, Image.open(path))
+        assert found is not None, path
+        assert np.array_equal(np.asarray(found), np.asarray(Image.open(path).convert("RGB"))), path
+
+
+def test_very_large_files_are_left_to_pillow(monkeypatch):
+    content = _jpeg(_photo(600, 450))
+    _, expected = _opened(content)
+    monkeypatch.setattr(scaled, "LARGEST_WHOLE", 600 * 450 - 1)
+    assert decode_whole(content, Image.open(io.BytesIO(content))) is None
+    assert np.array_equal(_opened(content)[1], expected)

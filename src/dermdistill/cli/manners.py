@@ -13,6 +13,7 @@ from dermdistill import talk
 from dermdistill.cli.catalogue import PANELS
 from dermdistill.errors import ExitCode
 from dermdistill.talk import Loudness
+from dermdistill.threads import use
 
 DEBUG = "DERMDISTILL_DEBUG"
 """The variable that `--debug` stands for."""
@@ -27,7 +28,12 @@ Verbose = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", rich_help_panel=EVERYWHERE)]
 OPTIONS = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the processor that compute; by default one for each core.")
+]
+"""Of every command that trains, which is told by its option `--accelerator`."""
 
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _debug = False
 
 
@@ -79,20 +85,25 @@ def stopped_in_words() -> Iterator[None]:
 
 
 def with_manners(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that takes the options of every command, besides its own."""
+    """A command that takes the options of every command, besides its own, and `--threads` if it trains."""
+    signature = inspect.signature(command)
+    trains = "accelerator" in signature.parameters
 
     @functools.wraps(command)
     def mannered(*args: Any, quiet: bool, verbose: bool, debug: bool, **own: Any) -> Any:
         choose(quiet, verbose, debug)
+        if trains and (threads := own.pop("threads")) is not None:
+            use(threads)
         return command(*args, **own)
 
-    signature = inspect.signature(command)
+    own = [*signature.parameters.values()]
+    if trains:
+        own.append(inspect.Parameter("threads", _KEYWORD, default=None, annotation=Threads))
     more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in OPTIONS.items()
+        inspect.Parameter(name, _KEYWORD, default=False, annotation=annotation) for name, annotation in OPTIONS.items()
     ]
-    mannered.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
-    mannered.__annotations__ = {**command.__annotations__, **OPTIONS}
+    mannered.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    mannered.__annotations__ = {**command.__annotations__, **({"threads": Threads} if trains else {}), **OPTIONS}
     return mannered
 
 

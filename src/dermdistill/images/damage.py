@@ -1,8 +1,8 @@
 """Damage that decoders pass over: a JPEG whose bytes were changed decodes to another picture without an error.
 
-Pillow drops the warnings of its JPEG decoder. Here they come from a second decoding of the same bytes, at an eighth of
-the size, which takes about a tenth of the time of the first. Changed bytes that are valid code by chance give no
-warning; only a file's hash tells these.
+Pillow drops the warnings of its JPEG decoder. Here they come from a decoding of the same bytes at an eighth of the
+size, which a file needs that a strict decoder refused (`dermdistill.images.scaled`). Changed bytes that are valid code
+by chance give no warning; only a file's hash tells these.
 """
 
 import zlib

@@ -34,7 +34,7 @@ from dermdistill.images.formats import (
     is_installed,
     recognise,
 )
-from dermdistill.images.scaled import decode_scaled
+from dermdistill.images.scaled import LARGEST_WHOLE, decode_scaled, decode_whole
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
 
 # Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
@@ -136,6 +136,9 @@ def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.Exi
             if kind is JPEG and wanted.at_least and (small := _scaled(stream, image, wanted.at_least, memory)):
                 return small
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
+            if kind is JPEG and (sound := decode_whole(_whole(stream), image)):
+                ImageOps.exif_transpose(sound, in_place=True)
+                return sound
             damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
             if kind is TIFF and is_planar_16(image):
                 image = read_planar_16(_whole(stream), image)
@@ -258,6 +261,8 @@ def _bytes_needed(image: Image.Image, kind: ImageFormat) -> int:
         a_pixel += 4
     if kind in (WEBP, AVIF, HEIC):
         a_pixel += 4  # they decode into a buffer of their own
+    if kind is JPEG and image.width * image.height <= LARGEST_WHOLE:
+        a_pixel += 3  # the decoder's array
     if image.info.get("progressive"):
         a_pixel += 6  # coefficients of the whole image
     return image.width * image.height * a_pixel

@@ -1,10 +1,30 @@
-"""JPEG files decoded at a fraction of their size: a network that sees 112 pixels needs no twelve million."""
+"""JPEG files decoded by a decoder that refuses what it warns about, whole or at a fraction of their size."""
 
 from PIL import Image
 
 _TRANSFORMED = ("CMYK", "YCCK")
 _KEPT = ("exif", "xmp")
 """What tells how an image is turned upright."""
+LARGEST_WHOLE = 32_000_000
+"""Pixels; the decoder's array stands beside the image for a moment, so that larger ones are left to Pillow."""
+
+
+def decode_whole(content: bytes, image: Image.Image) -> Image.Image | None:
+    """Decode a JPEG file whose bytes give no reason to complain; the pixels are those that Pillow gives.
+
+    One decoding tells the pixels and whether the file is damaged, where Pillow needs a second one for that.
+
+    Args:
+        content: the file's bytes.
+        image: the same file, opened by Pillow and not yet loaded.
+
+    Returns:
+        An RGB image that is not turned upright yet but knows how, or None where the file is very large, is in four
+        colours, or gives the decoder any reason to complain.
+    """
+    if image.width * image.height > LARGEST_WHOLE:
+        return None
+    return _decoded(content, image, {})
 
 
 def decode_scaled(content: bytes, image: Image.Image, side: int) -> Image.Image | None:
@@ -24,12 +44,16 @@ def decode_scaled(content: bytes, image: Image.Image, side: int) -> Image.Image 
     """
     if min(image.size) < 2 * side:
         return None
+    return _decoded(content, image, {"min_height": side, "min_width": side, "min_factor": 2})
+
+
+def _decoded(content: bytes, image: Image.Image, options: dict[str, int]) -> Image.Image | None:
     import simplejpeg
 
     try:
         if simplejpeg.decode_jpeg_header(content)[2] in _TRANSFORMED:
             return None
-        pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=side, min_width=side, min_factor=2)
+        pixels = simplejpeg.decode_jpeg(content, "RGB", **options)
     except ValueError:
         return None
     found = Image.fromarray(pixels)

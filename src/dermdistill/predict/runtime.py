@@ -71,6 +71,7 @@ class OnnxRuntime:
         onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see dermdistill.threads
         if threads is not None:
             options.intra_op_num_threads = threads
         self.graph = graph

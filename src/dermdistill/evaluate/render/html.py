@@ -1,39 +1,27 @@
 """The report as one HTML page that loads nothing from elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
 
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
-from dermdistill.evaluate.render import plots
-from dermdistill.evaluate.render.markdown import gap_rows
 from dermdistill.evaluate.render.samples import Sample
-from dermdistill.evaluate.render.text import camera_alone, interval, undefined_reasons, verdict
+from dermdistill.evaluate.render.sections import SECTIONS, Material
+from dermdistill.evaluate.render.text import interval, verdict
 
 
-def _contents(report: Report, extra: dict[str, bool]) -> dict[str, str]:
-    """The sections that the page has: their titles by their anchors."""
-    return {
-        key: title
-        for key, title, there in (
-            ("figures", "Figures", True),
-            ("differences", "Differences", bool(report.differences)),
-            ("seeds", "Seeds", bool(report.over_seeds)),
-            ("sources", "Sources", bool(report.by_source) or report.within is not None),
-            ("unseen", "Unknown camera", bool(report.unseen)),
-            ("robustness", "Robustness", bool(report.robustness)),
-            ("samples", "Sample images", extra["samples"]),
-            ("curves", "Training", extra["curves"]),
-            ("drawings", "Drawings", True),
-            ("points", "Operating points", True),
-            ("subgroups", "Subgroups", True),
-            ("parts", "Parts", any(model.parts for model in report.models.values())),
-            ("missing", "What is n/a", extra["missing"]),
-        )
-        if there
-    }
+@dataclass(frozen=True)
+class _Drawn:
+    """A section as HTML."""
+
+    key: str
+    title: str
+    heading: str
+    body: Markup
 
 
 def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ()) -> str:
@@ -48,20 +36,20 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         loader=PackageLoader("dermdistill.evaluate.render"), autoescape=select_autoescape(["html", "j2"])
     )
     environment.filters["interval"] = interval
-    missing = undefined_reasons(report)
-    parts = list(dict.fromkeys(part for model in report.models.values() for part in model.parts))
-    curves = plots.training_curves({name: model.epochs for name, model in comparison.models.items()})
     return environment.get_template("report.html.j2").render(
         report=report,
-        labels=LABELS,
         verdict=verdict(report),
-        drawings=plots.drawings(comparison.scored),
-        curves=curves,
-        contents=_contents(report, {"samples": bool(samples), "curves": bool(curves), "missing": bool(missing)}),
-        samples=samples,
-        parts=parts,
-        missing=missing,
         crossed=report.chosen_on == CROSS_FITTED,
-        alone=camera_alone(report),
-        gaps=gap_rows(report)[1],
+        sections=list(_sections(environment, Material(report, comparison, samples))),
     )
+
+
+def _sections(environment: Environment, material: Material) -> Iterator[_Drawn]:
+    """Those of `SECTIONS` that hold something."""
+    report = material.report
+    for section in SECTIONS:
+        more = section.renderer(material) if getattr(report, section.field) else None
+        if more is not None:
+            template = environment.get_template(f"sections/{section.template}.html.j2")
+            body = template.render(report=report, labels=LABELS, first=next(iter(report.models.values())), **more)
+            yield _Drawn(section.template, section.title, section.heading or section.title, Markup(body))

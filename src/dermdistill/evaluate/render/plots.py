@@ -30,6 +30,8 @@ class Drawing:
     svg: str
     text: str
     """What it shows, for those who do not see it."""
+    meaning: str = ""
+    """What it means, in a sentence for people who do not program."""
 
 
 def drawings(models: dict[str, Scored]) -> list[Drawing]:
