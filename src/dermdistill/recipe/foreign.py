@@ -249,10 +249,11 @@ def _resumed(parts: Path, ask: Callable[[_Batch], pd.DataFrame], batches: list[_
     again = ask(batches[0])
     held = pd.read_parquet(kept[0][0]).head(len(again))
     columns = [name for name in again.columns if name.startswith("logit_")]
-    if not np.allclose(held[columns], again[columns], rtol=1e-2, atol=1e-2):
+    before, now = held[columns].to_numpy(), again[columns].to_numpy()
+    if not np.allclose(before, now, rtol=1e-2, atol=1e-2):
         raise InputError(
             f"{parts} holds the logits of another teacher: for the first images they differ by up to "
-            f"{np.abs(held[columns] - again[columns]).to_numpy().max():.3g}; delete it to begin anew"
+            f"{np.abs(before - now).max():.3g}; delete it to begin anew"
         )
     return kept[-1][1]
 
