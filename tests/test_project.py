@@ -130,6 +130,11 @@ def test_a_release_is_published_without_a_password_and_only_from_a_tag():
     assert "id-token: write" in publish
     assert "id-token" not in workflow.split("\n  publish:\n")[0]
     assert "secrets." not in workflow
+    build = workflow.split("\n  build:\n")[1].split("\n  publish:\n")[0]
+    audit = build.split("      - name: No known vulnerability in the locked versions\n")[1].split("\n      - name:")[0]
+    assert "continue-on-error: ${{ github.ref_type != 'tag' }}\n" in audit, "a tag must not pass with one"
+    assert "uv tool run pip-audit --requirement locked.txt" in audit
+    assert "needs: build" in publish
 
 
 def test_the_versions_agree():

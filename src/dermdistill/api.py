@@ -131,6 +131,8 @@ def label_views(
 ) -> int:
     """Ask any callable for its logits of a recipe's views, and write the table that `teachers.logits.file` names.
 
+    It can be stopped: the same call goes on from the parts in the folder <to>.parts, which goes away in the end.
+
     Args:
         recipe: a recipe, or the path of one; the table need not be there yet.
         teacher: takes RGB float32 [B, 3, size, size] in [0, 1] and gives logits [B, C], a tensor or an array, or an
@@ -148,7 +150,8 @@ def label_views(
         How many rows the table has.
 
     Raises:
-        InputError: the recipe does not fit, its data are not there, or the teacher gives something else.
+        InputError: the recipe does not fit, its data are not there, the teacher gives something else, or there are
+            parts of another call or another teacher.
     """
     from dermdistill.recipe.foreign import label_views as label
 

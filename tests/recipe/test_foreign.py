@@ -1,5 +1,10 @@
 """A teacher that is run elsewhere: its views are rendered, its logits come back as a table, a student learns them."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,6 +162,93 @@ def test_answers_that_are_no_logits_are_refused(labelled, teacher, told):
         dermdistill.label_views("recipe.toml", teacher, NAMES, SIZE, "no.parquet", tell=lambda line: None)
 
 
+KILLED = """
+import os, signal
+import dermdistill
+from dermdistill.recipe import foreign
+from test_foreign import NAMES, SIZE, Elsewhere
+
+foreign.PART_SECONDS, teacher, asked = 0, Elsewhere(), []
+
+
+def ask(pixels):
+    asked.append(len(pixels))
+    if len(asked) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return teacher(pixels)
+
+
+dermdistill.label_views("recipe.toml", ask, NAMES, SIZE, "resumed.parquet", batch_size=8, tell=lambda line: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_labelling_that_was_killed_goes_on_and_gives_the_same_bytes(labelled):
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", KILLED]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    parts = labelled.folder / "resumed.parquet.parts"
+    assert len(list(parts.glob("*.parquet"))) == 5
+    assert not (labelled.folder / "resumed.parquet").exists()
+
+    asked = []
+
+    def label(to, teacher=labelled.teacher, size=SIZE):
+        def ask(pixels):
+            asked.append(len(pixels))
+            return teacher(pixels)
+
+        return dermdistill.label_views("recipe.toml", ask, NAMES, size, to, batch_size=8, tell=lambda line: None)
+
+    with pytest.raises(InputError, match=r"holds the logits of another teacher: .* differ by up to [\d.]+; delete it"):
+        label("resumed.parquet", lambda pixels: labelled.teacher(pixels).logits + 1)
+    with pytest.raises(InputError, match=f"holds the work of another call .size is {SIZE}, not {SIZE + 1}.; delete it"):
+        label("resumed.parquet", size=SIZE + 1)
+    asked.clear()
+    assert label("resumed.parquet") == labelled.count
+    assert sum(asked) == labelled.count - 5 * 8 + 8 + 4, "the first batch again, and those that were not labelled yet"
+    assert not parts.exists()
+    label("whole.parquet")
+    resumed, whole = ((labelled.folder / name).read_bytes() for name in ("resumed.parquet", "whole.parquet"))
+    assert resumed == whole
+
+
+def test_labelling_draws_a_bar_from_where_it_goes_on(labelled, monkeypatch):
+    from dermdistill.recipe import foreign
+
+    drawn = []
+
+    class Bars:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def add_task(self, description, total):
+            drawn.append((description, total))
+
+        def advance(self, bar, count):
+            drawn.append(count)
+
+    monkeypatch.setattr(foreign, "PART_SECONDS", 0)
+    answers = iter([True] * 3)
+
+    def stops(pixels):
+        next(answers)  # StopIteration stands for whatever may go wrong
+        return labelled.teacher(pixels)
+
+    with pytest.raises(StopIteration):
+        dermdistill.label_views("recipe.toml", stops, NAMES, SIZE, "bar.parquet", batch_size=8, tell=lambda line: None)
+    monkeypatch.setattr(foreign.talk, "bars", Bars)
+    dermdistill.label_views(
+        "recipe.toml", labelled.teacher, NAMES, SIZE, "bar.parquet", batch_size=8, tell=lambda line: None
+    )
+    assert drawn[:2] == [("label views", labelled.count), 20]  # 8, 8 and 4 images of the first view
+    assert sum(drawn[1:]) == labelled.count
+
+
 def test_views_are_written_as_pictures_that_another_program_can_read(labelled):
     done = CliRunner().invoke(app, ["views", "recipe.toml", "--to", "pictures", "--size", str(SIZE)])
     assert done.exit_code == 0, done.output
@@ -169,3 +261,16 @@ def test_views_are_written_as_pictures_that_another_program_can_read(labelled):
         for sha256, pixels in zip(part.sha256s, part.pixels, strict=True):
             picture = np.asarray(Image.open(f"pictures/{rows[sha256, part.view]}"))
             assert np.abs(picture / 255 - pixels.permute(1, 2, 0).numpy()).max() <= 0.5001 / 255
+
+    last = [f"pictures/{file}" for file in index["file"].tail(3)]  # as if it had been stopped before these
+    for name in (*last, "pictures/views.csv"):
+        Path(name).unlink()
+    first = Path(f"pictures/{index['file'][0]}").stat()
+    done = CliRunner().invoke(app, ["views", "recipe.toml", "--to", "pictures", "--size", str(SIZE)])
+    assert done.exit_code == 0, done.output
+    pd.testing.assert_frame_equal(pd.read_csv("pictures/views.csv"), index)
+    assert all(Path(name).exists() for name in last)
+    again = Path(f"pictures/{index['file'][0]}").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns), "a finished picture is drawn again"
+    with pytest.raises(InputError, match=r"size is 40, not 41.*delete it to begin anew, or call as before"):
+        CliRunner().invoke(app, ["views", "recipe.toml", "--to", "pictures", "--size", "41"], catch_exceptions=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import re
@@ -13,7 +14,9 @@ import threading
 import time
 import uuid
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dermdistill.errors import InputError
 from dermdistill.serve import server
@@ -273,3 +276,44 @@ def test_killed_under_load_no_request_is_lost_without_an_error(process, photo):
     errors = [one for one in ended if one != 200]
     assert len(errors) == 6
     assert all(isinstance(error, ConnectionError | http.client.HTTPException) for error in errors), errors
+
+
+def _resident(port):
+    """Bytes of the service's process, as it tells them itself."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return float(re.findall(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process tells its memory on Linux alone")
+def test_memory_stays_flat_over_many_requests(process):
+    """`benchmarks/serve.py` does the same with 10,000. Bodies that were kept would take 60 MB, decoded images 86."""
+    _, port, _, _ = process
+    noise, out = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(noise).save(out, "JPEG", quality=100)
+    body, kind = _form(out.getvalue())
+    assert len(body) > 200_000
+
+    def ask(count):
+        def client(share):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            for _ in range(share):
+                connection.request("POST", "/v1/predict", body, {"Content-Type": kind})
+                answer = connection.getresponse()
+                answer.read()
+                found.append(answer.status)
+            connection.close()
+
+        found = []
+        clients = [threading.Thread(target=client, args=(count // 4,)) for _ in range(4)]
+        for one in clients:
+            one.start()
+        for one in clients:
+            one.join(200)
+        assert found == [200] * count
+        return _resident(port)
+
+    before = ask(60)
+    assert ask(240) - before < 24e6

@@ -1,11 +1,14 @@
 """`dermdistill demo`: every stage for real, on generated images or, shortened, on real ones."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dermdistill.cli.options import AcceleratorOption
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.document import Report
 
 app = typer.Typer()
 
@@ -34,7 +37,8 @@ def demo(
     carry_out(work, path, accelerator)
     predictions = folder / "predictions.csv"
     count = _predict(work, predictions)
-    conclude(work, time.monotonic() - began, {"predictions": f"{predictions} ({count} held-out images)"})
+    shown = {"predictions": f"{predictions} ({count} held-out images)"}
+    conclude(work, time.monotonic() - began, shown, lambda report: _lessons(work, report))
 
 
 def _predict(work: Any, out: Path) -> int:
@@ -51,3 +55,23 @@ def _predict(work: Any, out: Path) -> int:
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         write(predictor.predict(files), predictor.classes, stream, "csv", {})
     return len(files)
+
+
+def _lessons(work: Any, report: "Report") -> list[str]:
+    """What the soft labels gave each student that has them, against the one without that is the baseline."""
+    labels = {spec.name: spec.labels for spec in work.recipe.students}
+    if labels.get(report.baseline) != "none":
+        return []
+    images = f"{report.data.n} test images with {report.data.positives} melanomas"
+    lines = []
+    for name, differences in report.differences.items():
+        found = differences["auroc"]
+        if labels.get(name, "none") == "none" or found.value is None or found.low is None or found.high is None:
+            continue
+        if found.low <= 0 <= found.high:
+            verdict = f"the interval holds zero, so that {images} do not tell whether they help here"
+        else:
+            verdict = f"they {'helped' if found.value > 0 else 'did harm'} here, on {images}"
+        interval = f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+        lines.append(f"Soft labels changed the AUROC of {name} by {interval}: {verdict}.")
+    return lines

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dermdistill import talk
 from dermdistill.cli.options import AcceleratorOption, JsonOption, print_json
 from dermdistill.errors import InputError, did_you_mean, no_such
+
+if TYPE_CHECKING:
+    from dermdistill.evaluate.document import Report
 
 app = typer.Typer()
 
@@ -248,13 +251,17 @@ def _keep(work: Any, recipe: Path) -> None:
         write_bytes(copy, content)
 
 
-def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> None:
+def conclude(
+    work: Any, seconds: float, more: dict[str, str] | None = None,
+    lessons: "Callable[[Report], list[str]] | None" = None,
+) -> None:  # fmt: skip
     """Show the key figures and where everything is.
 
     Args:
         work: a recipe that was carried out.
         seconds: how long it took.
         more: further paths, by what they are.
+        lessons: gives lines on what the report says.
     """
     import os
 
@@ -268,6 +275,8 @@ def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> N
 
     console, report = Console(), load_report(work.report / "report.json")
     console.print(key_table(report))
+    for line in lessons(report) if lessons else ():
+        console.print(line, highlight=False, markup=False)
     if report.data.synthetic:
         console.print("[bold]These figures are of synthetic images and say nothing about skin.[/bold]")
     bundles = {"bundle": ", ".join(str(work.bundle(name)) for name in work.exported)}
