@@ -27,7 +27,7 @@ coverage: setup ## Run the tests and measure branch coverage; below the floor in
 	$(VENV)/python -m coverage report
 
 fuzz: setup ## Fuzz the readers of files from elsewhere for ten minutes (FUZZ_SECONDS=…); Linux on x86_64
-	UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --quiet --inexact --all-extras --group fuzz --frozen
+	UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --quiet --inexact --all-extras --no-extra ray --group fuzz --frozen
 	$(VENV)/python fuzz/run.py --seconds $(or $(FUZZ_SECONDS),600)
 
 lint: setup ## Check style

@@ -62,6 +62,11 @@ class Environment:
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", self._bin / "python", "--constraint", locked]
         subprocess.run([*install, f"dermdistill[{extra}] @ {wheel.resolve().as_uri()}"], check=True)
+        self._install = install
+
+    def add(self, *packages: str) -> None:
+        """Install further packages, in the versions of uv.lock."""
+        subprocess.run([*self._install, *packages], check=True)
 
     def run(self, program: str, *arguments: object, code: int = 0, cwd: Path | None = None) -> str:
         """Run a program of the environment and give what it printed."""
@@ -141,6 +146,13 @@ def check_eval(at: Environment) -> None:
     report = json.loads((at.folder / "report" / "report.json").read_text(encoding="utf-8"))
     expect(0.5 < report["models"]["own"]["metrics"]["auroc"]["value"] <= 1, "the report has no sensible AUROC")
     expect((at.folder / "report" / "report.html").exists(), "there is no report.html")
+
+
+def check_report(at: Environment) -> None:
+    """Judge a table, and fill a checklist as a Word file."""
+    check_eval(at)
+    told = at.run("dermdistill", "checklist", "report/report.json", "--form", "claim", "--out", "claim.docx")
+    expect((at.folder / "claim.docx").read_bytes()[:2] == b"PK", f"there is no claim.docx: {told}")
 
 
 def check_train(at: Environment) -> None:
@@ -300,6 +312,47 @@ def _predict_with(at: Environment, runtime: str, precision: str) -> None:
     expect(abs(found[0] - found[1]) < 0.3, f"{runtime} in {precision} answers {found[1]}, not {found[0]}")
 
 
+def check_remote(at: Environment) -> None:
+    """Predict photographs of a web server into shards, and the same again, which finds them done."""
+    at.lacks("torch", "pandas", "ray")
+    _draw_folders(at)
+    code = """
+import functools, http.server, subprocess, sys, threading
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="classes")
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}/melanoma/"
+command = [sys.executable, "-m", "dermdistill", "predict", url, "--shards", "2", "--out", "answers"]
+for _ in range(2):
+    print("SAID", subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr)
+"""
+    told = at.run("python", "-I", "-c", code)
+    expect("2 of them before: 6 images" in " ".join(told.split()), f"the shards were not passed over: {told}")
+    at.run("python", "-I", "-c", "import adlfs, gcsfs, s3fs")
+
+
+def check_ray(at: Environment) -> None:
+    """Kill workers of a local cluster in the middle: the shards are those of the local engine, byte for byte."""
+    at.lacks("torch", "timm")
+    at.add("pytest", "pytest-timeout", "psutil")
+    for name in ("conftest.py", "predict/conftest.py", "predict/test_ray.py"):
+        (at.folder / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / name, at.folder / "tests" / name)
+    shutil.copy(ROOT / "pyproject.toml", at.folder)
+    told = at.run("python", "-m", "pytest", "-q", "tests/predict/test_ray.py")
+    expect("1 passed" in told, f"the test of the engine did not run: {told}")
+
+
+def check_sweep(at: Environment) -> None:
+    """Try two values, each for an epoch, and have the table and the plots."""
+    text = RECIPE.replace('name = "student"', 'name = "student"\nlabels = "none"\nloss = { kind = "ce" }')
+    (at.folder / "tiny.toml").write_text(text, encoding="utf-8")
+    call = ("sweep", "tiny.toml", "--set", "train.learning_rate=1e-4..1e-2(log)", "--trials", 2)
+    at.run("dermdistill", *call, "--accelerator", "cpu")
+    for name in ("trials.csv", "sweep.json", "history.png"):
+        expect((at.folder / "work" / "tiny" / "sweep" / name).exists(), f"the sweep wrote no {name}")
+
+
 def check_docs(at: Environment) -> None:
     """Build this documentation, strictly."""
     at.lacks("torch", "pandas")
@@ -311,6 +364,7 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "data": check_data,
     "fetch": check_fetch,
     "eval": check_eval,
+    "report": check_report,
     "train": check_train,
     "export": check_export,
     "tensorboard": check_tensorboard,
@@ -322,6 +376,9 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "executorch": check_executorch,
     "litert": check_litert,
     "coreml": check_coreml,
+    "remote": check_remote,
+    "ray": check_ray,
+    "sweep": check_sweep,
     "docs": check_docs,
 }
 ELSEWHERE = {"all": "make demo and make test run in it", "dev": "make lint, make types and make test run in it"}

@@ -36,11 +36,11 @@ fi
 unset VIRTUAL_ENV
 UV_PROJECT_ENVIRONMENT=.venv
 export UV_PROJECT_ENVIRONMENT
-if ! .venv/bin/uv sync --inexact --all-extras --frozen --python "$python"; then
+if ! .venv/bin/uv sync --inexact --all-extras --no-extra ray --frozen --python "$python"; then
     # uv fetches from the addresses in uv.lock and knows nothing of pip's configuration. Behind a mirror
     # that only pip is told of, pip installs the same locked versions and checks the same hashes.
     echo "uv could not install the locked environment; trying the same versions with pip." >&2
-    .venv/bin/uv export --quiet --frozen --all-extras --no-emit-project --output-file .venv/locked.txt
+    .venv/bin/uv export --quiet --frozen --all-extras --no-extra ray --no-emit-project --output-file .venv/locked.txt
     PIP_CONSTRAINT=/dev/null "$python" -m pip install --disable-pip-version-check \
         --no-deps --require-hashes --requirement .venv/locked.txt
     "$python" -m pip install --disable-pip-version-check --no-deps --editable .

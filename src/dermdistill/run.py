@@ -5,6 +5,7 @@ metrics.jsonl     one line an epoch
 checkpoints/      last.safetensors (exact resume) and previous.safetensors, should the last be damaged
 model.safetensors the best weights by validation melanoma AUROC
 predictions.parquet  logits of validation and test images
+training-keys.npz hashes of what the training images are, by which an overlap with other images is found
 """
 
 import json

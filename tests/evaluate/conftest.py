@@ -8,7 +8,11 @@ import pytest
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.data.manifest import validate
+from dermdistill.evaluate.comparison import gather
+from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.predictions import ModelPredictions, Provenance
+from dermdistill.evaluate.report import Circumstances, FromImages, measure
+from dermdistill.evaluate.spec import EvaluateSpec
 
 N, LESIONS = 600, 400
 
@@ -51,5 +55,17 @@ def make_model(manifest: pd.DataFrame) -> Callable[..., ModelPredictions]:
         table.insert(1, "role", np.array(["train", "validation", "test"])[number % 7 % 3])
         made = Provenance(stage="student", model="toy", parameters=12_345, macs=6_700_000, seed=seed)
         return ModelPredictions(classes, table, made)
+
+    return make
+
+
+@pytest.fixture
+def measured(manifest: pd.DataFrame) -> Callable[..., Report]:
+    """The figures of models without a page, which takes most of the time."""
+
+    def make(models: dict[str, ModelPredictions], role: str = "test", **circumstances) -> Report:
+        return measure(
+            gather(manifest, models, EvaluateSpec(replicates=100), role), FromImages(), Circumstances(**circumstances)
+        )
 
     return make

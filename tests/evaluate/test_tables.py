@@ -176,3 +176,33 @@ def test_columns_are_for_tables_only(table: pd.DataFrame, tmp_path: Path):
     done = call(write(table, tmp_path / "m.csv"), "--model", "a=b", "--label-column", "x")
     assert isinstance(done.exception, InputError)
     assert "leave them out with --model" in str(done.exception)
+
+
+def test_a_table_gets_what_its_columns_allow(table: pd.DataFrame, tmp_path: Path):
+    generator = np.random.default_rng(1)
+    table["dx"] = np.where(table["label"] == 1, "melanoma", generator.choice(["seborrhoeic keratosis", "nevus"], 300))
+    table["camera"] = generator.choice(["old", "new"], 300)
+    path = write(table, tmp_path / "mine.csv")
+    more = ["--subgroup", "camera", "--prevalence", "0.02", "--margin", "0.03", "--probability-column", "probability"]
+    done = call(path, *more, "--probability-column", "other", "--readers", "0.9,0.7,Our panel 2026")
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "mine-report" / "report.json").read_text())
+    assert set(report["benign"]["diagnoses"]) == {"seborrhoeic keratosis", "nevus"}
+    assert {"camera: old", "camera: new"} <= set(report["groups"]["groups"])
+    assert report["operating"]["readers"]["source"] == "Our panel 2026"
+    assert report["operating"]["models"]["probability"]["sensitivity_95"]["elsewhere"][0]["prevalence"] == 0.02
+    assert report["paired"]["models"]["other"]["non_inferiority"]["shown"] is False
+    assert report["calibration"]["fitted_on"] == "cross-fitted"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--subgroup", "sexx", "sex"), ("--prevalence", "2", "prevalence"), ("--margin", "0.9", "margin"),
+        ("--readers", "0.9", "SENSITIVITY,SPECIFICITY,SOURCE"), ("--skin-tone", None, "none of 300 can be opened"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit(table: pd.DataFrame, tmp_path: Path, option: str, value: str | None, message: str):
+    done = call(write(table, tmp_path / "mine.csv"), option, *([] if value is None else [value]))
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)

@@ -68,13 +68,13 @@ def test_a_specificity_that_nothing_reaches():
 
 def test_realised_by_hand():
     p, y = np.array([0.9, 0.8, 0.4, 0.3, 0.2]), np.array([1, 0, 1, 0, 0])
-    expected = {"sensitivity": 1 / 2, "specificity": 2 / 3, "ppv": 1 / 2, "npv": 2 / 3}
+    expected = {"sensitivity": 1 / 2, "specificity": 2 / 3, "ppv": 1 / 2, "npv": 2 / 3, "number_needed": 2}
     assert realised(p, y, 0.8) == pytest.approx(expected)  # at the threshold counts as positive
 
 
 def test_realised_is_none_where_undefined():
     assert realised(np.array([0.1, 0.2]), np.array([0, 0]), 0.5) == {
-        "sensitivity": None, "specificity": 1.0, "ppv": None, "npv": 1.0,
+        "sensitivity": None, "specificity": 1.0, "ppv": None, "npv": 1.0, "number_needed": None,
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A small picture archive on a port of this machine: QIDO-RS, WADO-RS and STOW-RS (DICOM PS3.18) over a dictionary."""
 
+import contextlib
 import email.parser
 import io
 import json
@@ -7,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -151,3 +153,71 @@ def archive_store():
 def archive_server():
     """archive_server(store): the address of an archive for the length of a `with` block."""
     return serving
+
+
+class FilesServer(ThreadingHTTPServer):
+    """A web server of a folder, which may fail or keep somebody waiting."""
+
+    daemon_threads = True
+
+    def __init__(self, folder):
+        self.fails: dict[str, list[int]] = {}
+        """Statuses that the next requests of a path get."""
+        self.held: str | None = None
+        """The path whose request waits."""
+        self.waits, self.goes_on = threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), partial(_FilesHandler, directory=str(folder)))
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+    def hold(self, path: str) -> None:
+        """Keep the next requests of a path waiting until `goes_on` is set."""
+        self.held = path
+        self.waits.clear()
+        self.goes_on.clear()
+
+
+class _FilesHandler(SimpleHTTPRequestHandler):
+    server: FilesServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == self.server.held:
+            self.server.waits.set()
+            self.server.goes_on.wait(120)
+        if waiting := self.server.fails.get(self.path):
+            self.send_error(waiting.pop(0))
+            return
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            super().do_GET()
+
+
+@pytest.fixture
+def files_server(tmp_path):
+    """A web server on this machine of the folder `tmp_path / "web"`, which is made; needs the extra `remote`."""
+    pytest.importorskip("aiohttp")
+    pytest.importorskip("fsspec")
+    (tmp_path / "web").mkdir()
+    server = FilesServer(tmp_path / "web")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.goes_on.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+@pytest.fixture
+def draw():
+    """draw(folder, names): small JPEG files, each of another colour."""
+    from PIL import Image
+
+    def drawn(folder, names):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            image = Image.radial_gradient("L").convert("RGB").resize((120, 90))
+            Image.blend(image, Image.new("RGB", (120, 90), (200, 5 * number % 256, 130)), 0.5).save(folder / name)
+
+    return drawn

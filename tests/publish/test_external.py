@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dermdistill.errors import InputError
+from dermdistill.evaluate.analyses.external import read_external
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import default_bundle, read_bundle, shipped_bundles
 from dermdistill.publish import external, front
@@ -65,7 +66,7 @@ def test_the_card_says_what_an_unknown_camera_costs(bundle: Path, tmp_path: Path
 def test_the_shipped_cards_are_up_to_date():
     for bundle in shipped_bundles().values():
         card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
-        told = external.section(external.read_external(FILE), sha256_file(bundle / "model.onnx"))
+        told = external.section(read_external(FILE), sha256_file(bundle / "model.onnx"))
         assert f"{external.HEADING}\n\n{told}\n\n" in card
 
 
@@ -76,7 +77,7 @@ def test_the_table_of_the_readme_says_so_too():
 
 
 def test_the_page_shows_every_scored_bundle(tmp_path: Path):
-    known = external.read_external(FILE)
+    known = read_external(FILE)
     page = front.external_page(known, {"new": "0" * 64, "newer": "1" * 64})
     places = [page.index(f"## The shipped bundle `{name}`") for name in ("new", "newer")]
     assert places[0] < page.index(external.NOT_YET) < places[1] < page.index("## An earlier bundle") < page.index("PH2")
@@ -87,4 +88,4 @@ def test_the_page_shows_every_scored_bundle(tmp_path: Path):
 def test_another_format_is_refused(tmp_path: Path):
     (tmp_path / "other.json").write_text('{"format": "other", "note": "", "bundles": []}')
     with pytest.raises(InputError, match="external-tests/1"):
-        external.read_external(tmp_path / "other.json")
+        read_external(tmp_path / "other.json")

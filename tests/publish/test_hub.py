@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 
 import huggingface_hub
@@ -24,7 +25,7 @@ from dermdistill.predict.bundle import read_bundle, shipped_bundles
 from dermdistill.predict.vectors import draw
 from dermdistill.publish import hub
 from dermdistill.publish.hub import publish_model
-from dermdistill.publish.models import shipped_models
+from dermdistill.publish.models import FIGURES, external_path, shipped_models
 
 NAME = "lite0-cut-64"
 
@@ -95,10 +96,54 @@ def test_the_card_tells_licence_and_figures(repository):
     own = [one for one in results if one.dataset_type == "out-of-fold"]
     assert [one.metric_name for one in own] == ["AUROC", "AUROC within collections"]
     assert own[0].metric_value == round(known.out_of_fold.auroc.value, 4)
-    assert {one.metric_value for one in results if one.dataset_type == "external"} == {
+    external = [one for one in results if one.dataset_type == "external"]
+    assert {one.metric_value for one in external if one.metric_type == "roc_auc"} == {
         round(test.auroc.value, 4) for test in known.external.values()
     }
     assert "not a medical device" in card.content
+
+
+@pytest.fixture
+def scored_bundle(tmp_path):
+    """A bundle with all the figures that a report can have of it."""
+    folder = shutil.copytree(shipped_bundles()[NAME], tmp_path / "bundle")
+    figures = read_json(folder / FIGURES)
+    figures["metrics"] = {
+        "partial_auroc": {"value": 0.12345, "low": 0.1, "high": 0.15},
+        "ece": {"value": 0.02, "low": None, "high": None},
+    }
+    rate = {"value": 0.95, "low": 0.9, "high": 1.0}
+    figures["points"] = {"sensitivity_95": {"sensitivity": rate, "specificity": {**rate, "value": 0.5}}}
+    write_json(folder / FIGURES, figures)
+    return folder
+
+
+def test_the_metadata_carry_partial_auroc_and_operating_points(scored_bundle):
+    found = {(one.metric_type, one.metric_name): one.metric_value for one in hub._results(read_bundle(scored_bundle))}
+    assert found["partial_auroc", "partial AUROC above 80 % sensitivity (of 0.2)"] == 0.1235
+    assert found["ece", "expected calibration error"] == 0.02
+    assert found["sensitivity", "sensitivity at the threshold for sensitivity 95 %"] == 0.95
+    assert found["specificity", "specificity at the threshold for sensitivity 95 %"] == 0.5
+
+
+def test_figures_and_external_tests_of_another_graph_are_left_out(scored_bundle, tmp_path, monkeypatch):
+    """External tests are shown for the graph of their hash, and for no other."""
+    external = read_json(external_path())
+    external["bundles"][0]["model_onnx_sha256"] = sha256_file(scored_bundle / "model.onnx")
+    write_json(tmp_path / "external.json", external)
+    monkeypatch.setattr(hub, "external_path", lambda: tmp_path / "external.json")
+    shown = [one for one in hub._results(read_bundle(scored_bundle)) if one.dataset_type == "external"]
+    assert [one.metric_value for one in shown if one.metric_type == "roc_auc"] == [
+        test["auroc"] for test in external["bundles"][0]["tests"]
+    ]
+    assert [one.metric_value for one in shown if one.metric_type == "sensitivity"] == [
+        test["sensitivity"] for test in external["bundles"][0]["tests"]
+    ]
+    external["bundles"][0]["model_onnx_sha256"] = "0" * 64
+    write_json(tmp_path / "external.json", external)
+    figures = read_json(scored_bundle / FIGURES)
+    write_json(scored_bundle / FIGURES, {**figures, "model_onnx_sha256": "0" * 64})
+    assert hub._results(read_bundle(scored_bundle)) == []
 
 
 def test_it_is_still_the_bundle(repository, tmp_path):

@@ -155,6 +155,51 @@ def test_two_processes_train_together(tmp_path):
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
+PAIR = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+torch.set_num_threads(1)
+from toy_task import Toy, smooth_net
+from dermdistill.run import Run, open_run
+from dermdistill.training.loop import fit, make_fabric
+from dermdistill.training.spec import TrainSpec
+
+fabric = make_fabric("cpu")
+fabric.launch()
+if fabric.is_global_zero:
+    open_run({folder!r}, {{"stage": "test"}})
+fabric.barrier()
+print("processes", fabric.world_size)
+fit(Toy(), smooth_net(), TrainSpec(**{options!r}), 0, Run(Path({folder!r})), fabric)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_learn_what_one_does_from_the_whole_batch(tmp_path, toy):
+    """Each takes every second image of a batch, so that both together see the batch that one process sees."""
+    options = {"epochs": 3, "batch_size": 16, "learning_rate": 0.05, "ema": 0.9, "clip": 1.0}
+    torch.set_num_threads(1)
+    alone = open_run(tmp_path / "alone", {"stage": "test"})
+    fit(toy.Toy(), toy.smooth_net(), TrainSpec(**options), 0, alone, make_fabric("cpu"))
+    here, program = str(os.path.dirname(__file__)), tmp_path / "pair.py"  # noqa: PTH120
+    program.write_text(PAIR.format(here=here, folder=str(tmp_path / "pair"), options=options))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
+               "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1", str(program)]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("processes 2") == 2
+    pair = Run(tmp_path / "pair")
+    for name in ("loss", "auroc"):
+        found = [line[name] for line in pair.read_metrics()]
+        assert found == pytest.approx([line[name] for line in alone.read_metrics()], abs=1e-5), name
+    own, both = load_file(alone.model), load_file(pair.model)
+    assert max(float((own[key] - both[key]).abs().max()) for key in own) < 1e-5
+
+
 def test_a_batch_that_does_not_divide_is_refused(tmp_path, toy):
     class Two:
         world_size = 2

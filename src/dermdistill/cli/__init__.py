@@ -27,7 +27,9 @@ EXTRA_OF = {
     "coremltools": "coreml",
     "executorch": "executorch",
     "dicomweb_client": "dicom",
+    "docx": "report",
     "fastapi": "serve",
+    "fsspec": "remote",
     "h5py": "fetch",
     "highdicom": "dicom",
     "imagehash": "data",
@@ -45,11 +47,13 @@ EXTRA_OF = {
     "openvino": "openvino",
     "pandas": "data",
     "pillow_heif": "heic",
+    "optuna": "sweep",
     "prometheus_client": "serve",
     "psutil": "train",
     "pyarrow": "data",
     "pydicom": "dicom",
     "python_multipart": "serve",
+    "ray": "ray",
     "requests": "fetch",
     "retrying": "dicom",
     "safetensors": "train",
@@ -113,6 +117,8 @@ def _register() -> None:
     from dermdistill.cli import (
         artifacts,
         bench,
+        checklist,
+        compare,
         completion,
         data,
         demo,
@@ -122,15 +128,19 @@ def _register() -> None:
         foreign,
         models,
         page,
+        predict,
         publish,
         recipes,
         reproduce,
         serve,
+        sweep,
         train,
     )
 
     modules = (
-        demo, train, foreign, evaluate, deploy, bench, models, publish, page, serve, artifacts, doctor, completion,
+        demo, train, sweep, foreign, evaluate, compare, checklist, deploy, predict, bench, models, publish, page, serve,
+        artifacts, doctor,
+        completion,
     )  # fmt: skip
     for module in modules:
         app.add_typer(module.app)

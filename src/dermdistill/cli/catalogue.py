@@ -8,6 +8,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
             "dermdistill predict photos/ --format json --threshold youden",
             "dermdistill predict spot.jpg --model lite0-cut-64",
             "dermdistill predict study/ --dicom-sr reports/",
+            "dermdistill predict s3://bucket/photos/ --shards 40 --out s3://bucket/answers",
         ),
         "models": ("dermdistill models", "dermdistill models --json"),
         "verify": ("dermdistill verify lite0-cut-64", "dermdistill verify work/demo/bundles/student"),
@@ -52,15 +53,29 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "status": ("dermdistill status work/my", "dermdistill status my.toml --out elsewhere --json"),
         "teach": ("dermdistill teach my.toml --data ~/images --name teacher",),
-        "soften": ("dermdistill soften my.toml --data ~/images",),
+        "soften": ("dermdistill soften my.toml --data ~/images", "dermdistill soften my.toml --part 2/8"),
         "distill": ("dermdistill distill my.toml --data ~/images --name student",),
+        "sweep": (
+            "dermdistill sweep my.toml --set 'train.learning_rate=1e-4..1e-2(log)' --trials 20",
+            "dermdistill sweep my.toml --set loss.kind=kd,dkd --storage sqlite:///sweep.db",
+        ),
         "students": ("dermdistill students",),
         "views": ("dermdistill views my.toml --to views/ --size 224",),
     },
     "Evaluate and publish": {
         "evaluate": (
             "dermdistill evaluate manifest.parquet --model a=work/a/students/a --out report",
+            "dermdistill evaluate manifest.parquet --model a=runs/a --bundle a=bundles/a --cases 3 --out report",
             "dermdistill evaluate answers.csv --label-column truth --probability-column p",
+            "dermdistill evaluate answers.csv --subgroup camera --prevalence 0.02 --prevalence 0.05",
+        ),
+        "compare": (
+            "dermdistill compare lite0-cut-112 lite0-cut-64 --on manifest.parquet --out compared",
+            "dermdistill compare work/my/bundles/student lite0-cut-64 --on manifest.parquet --out compared",
+        ),
+        "checklist": (
+            "dermdistill checklist report/report.json --form tripod-ai --out tripod.docx",
+            "dermdistill checklist report/report.json --form clear-derm --out clear-derm.md",
         ),
         "export": ("dermdistill export work/my/students/student --manifest work/my/manifest.parquet --out bundle",),
         "publish": ("dermdistill publish --to hub/", "dermdistill publish --to hub/ --model lite0-cut-64"),

@@ -23,6 +23,11 @@ class Dicom:
     """Kinds of objects that the archive gets, 'report' and 'capture'."""
     objects: Any = field(default=None, init=False)
 
+    @property
+    def wants_objects(self) -> bool:
+        """Whether objects are to be made of results."""
+        return self.reports is not None or self.captures is not None
+
     def check(self, paths: Sequence[str]) -> None:
         """Raise InputError if options contradict each other."""
         from dermdistill.errors import InputError
@@ -36,7 +41,7 @@ class Dicom:
 
     def reported(self, results: Iterator[Any], predictor: Any) -> Iterator[Any]:
         """Results of files, whose objects are written when they come."""
-        if self.reports is None and self.captures is None:
+        if not self.wants_objects:
             return results
         self._make_objects(predictor)
         return self.objects.of(results)

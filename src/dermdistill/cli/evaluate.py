@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dermdistill import talk
+from dermdistill.cli.statistics import (
+    MarginOption,
+    PrevalenceOption,
+    ReadersOption,
+    SkinToneOption,
+    SubgroupOption,
+    settings_of,
+)
 from dermdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +44,23 @@ def evaluate(
     robustness: Annotated[
         list[str] | None, typer.Option(help="NAME=BUNDLE to judge under resampling and JPEG compression; repeat.")
     ] = None,
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=BUNDLE of a model: for its external tests, its time and maps of its cases; repeat."),
+    ] = None,
+    cases: Annotated[
+        int, typer.Option(min=0, help="Best and worst images shown of each kind, where they can be opened.")
+    ] = 0,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of what a model learned from, a manifest or a run's training-keys.npz; repeat."),
+    ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Flag images that a model has learned from, and do not refuse them.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Where it is written that the test was opened; by default beside the split.")
+    ] = None,
     common: Annotated[bool, typer.Option("--common", help="Judge only the images that all models predicted.")] = False,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Tables named a, a-1, a-2, … are seeds of one recipe: compare means.")
@@ -49,6 +74,11 @@ def evaluate(
         str | None, typer.Option(rich_help_panel=_OF_TABLE, help="Rows of one lesion or patient.")
     ] = None,
     positive: Annotated[str | None, typer.Option(rich_help_panel=_OF_TABLE, help="The label of melanoma.")] = None,
+    subgroup: SubgroupOption = None,
+    prevalence: PrevalenceOption = None,
+    margin: MarginOption = None,
+    readers: ReadersOption = None,
+    skin_tone: SkinToneOption = False,
 ) -> None:
     """Judge models on the same images: figures with intervals, paired differences, plots.
 
@@ -56,6 +86,7 @@ def evaluate(
     """
     from rich.console import Console
 
+    from dermdistill.cli.evidence import bundles_of, circumstances, told_training
     from dermdistill.cli.key_table import key_table
     from dermdistill.evaluate.predictions import by_seeds, cut_to_common
     from dermdistill.evaluate.render.markdown import gap_rows
@@ -70,7 +101,7 @@ def evaluate(
             raise InputError("--id-column and its like describe a table by itself; leave them out with --model")
         manifest, models = _of_manifest(table, model)
     else:
-        manifest, models = read_predictions(table, columns)
+        manifest, models = read_predictions(table, columns, subgroup or ())
     if common:
         models = cut_to_common(models, role)
     if seeds:
@@ -78,10 +109,14 @@ def evaluate(
     if out is None and model:
         raise InputError("name the report's folder with --out")
     folder = out or table.with_name(f"{table.stem}-report")
+    models = told_training(models, _named(trained_on or [], "--trained-on"))
+    models, explainers = bundles_of(models, _named(bundle or [], "--bundle"))
     answerers = {name: _answerer(path) for name, path in _named(robustness or [], "--robustness").items()}
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        images=FromImages(samples, answerers),
+        images=FromImages(samples, answerers, skin_tone, cases, explainers),
+        settings=settings_of(subgroup, prevalence, margin, readers),
+        circumstances=circumstances(table, models, role, ledger, allow_overlap),
     )  # fmt: skip
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:

@@ -21,13 +21,13 @@ def views(
     cache: CacheOption = None,
 ) -> None:
     """Write the views that a recipe's students are shown as pictures, for a teacher that is run elsewhere."""
-    from dermdistill.cli.train import _keep, _work
+    from dermdistill.cli.train import _keep, open_work
     from dermdistill.recipe.foreign import write_views
     from dermdistill.recipe.run import run_recipe
     from dermdistill.recipe.session import Session
     from dermdistill.training.loop import make_fabric
 
-    work, fabric = _work(recipe, data, out, cache), make_fabric("cpu", 1)
+    work, fabric = open_work(recipe, data, out, cache), make_fabric("cpu", 1)
     fabric.launch()
     run_recipe(work, fabric, talk.say, only=lambda _: False, started=lambda: _keep(work, recipe))
     count = write_views(Session(work, fabric, talk.say), to, size)

@@ -1,10 +1,30 @@
 """Options that several commands have."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from dermdistill.cli.completion import model_names, threshold_names
+
+
+class Runtime(StrEnum):
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    executorch = "executorch"
+    litert = "litert"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
+class WhenDamaged(StrEnum):
+    refuse = "refuse"
+    judge = "judge"
+
 
 ModelOption = Annotated[
     str | None,

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dermdistill import talk
-from dermdistill.cli.deploy import WhenDamaged
-from dermdistill.cli.options import ModelOption, ThresholdOption
+from dermdistill.cli.options import ModelOption, ThresholdOption, WhenDamaged
 
 app = typer.Typer()
 LIMITS, KEYS = "Limits", "Keys and browsers"

@@ -30,7 +30,12 @@ COPY = "recipe.toml"
 """The recipe in its work folder, for `status`."""
 
 
-def _work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
+def open_work(recipe: Path, data: Path | None, out: Path | None, cache: Path | None) -> Any:
+    """A recipe and its work folder.
+
+    Raises:
+        InputError: no such recipe, or one that does not fit.
+    """
     from dermdistill.recipe.spec import load_recipe
     from dermdistill.recipe.work import Work
 
@@ -100,7 +105,7 @@ def run(
     """Carry out a recipe: data, teachers, soft labels, students, report, bundles; skip what is done."""
     import time
 
-    began, work = time.monotonic(), _work(recipe, data, out, cache)
+    began, work = time.monotonic(), open_work(recipe, data, out, cache)
     if dry_run:
         _show_plan(work, redo or ())
         return
@@ -141,7 +146,7 @@ def status(
     from dermdistill.recipe.progress import look
     from dermdistill.recipe.run import intended
 
-    meant = _work(recipe, None, out or folder, None)
+    meant = open_work(recipe, None, out or folder, None)
     standing = intended(meant)
     progress = look(meant, standing)
     if as_json:
@@ -226,7 +231,7 @@ def carry_out(
         accelerator: auto, cpu or gpu.
         devices: how many.
         tensorboard: write curves as well.
-        how: `redo` and `only` of `dermdistill.recipe.run.run_recipe`.
+        how: `redo`, `only` and `share` of `dermdistill.recipe.run.run_recipe`.
     """
     from dermdistill.recipe.run import run_recipe
 
@@ -273,7 +278,9 @@ def conclude(work: Any, seconds: float, more: dict[str, str] | None = None) -> N
     console.print(DISCLAIMER)
 
 
-def _stage_command(kind: Any, name: str | None, work: Any, recipe: Path, accelerator: str, *options: Any) -> None:
+def _stage_command(
+    kind: Any, name: str | None, work: Any, recipe: Path, accelerator: str, *options: Any, **how: Any
+) -> None:
     from dermdistill.recipe.plan import plan
     from dermdistill.recipe.run import of_kind
 
@@ -282,7 +289,7 @@ def _stage_command(kind: Any, name: str | None, work: Any, recipe: Path, acceler
         raise InputError(f"the recipe has no stage '{kind}'; `dermdistill run --dry-run` shows those that it has")
     if name is not None and name not in known:
         raise no_such("model of this recipe", name, dict.fromkeys(known))
-    carry_out(work, recipe, accelerator, *options, only=of_kind(kind, name))
+    carry_out(work, recipe, accelerator, *options, only=of_kind(kind, name), **how)
 
 
 @app.command()
@@ -297,7 +304,7 @@ def teach(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Fine-tune a recipe's teachers."""
-    _stage_command("teach", name, _work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
+    _stage_command("teach", name, open_work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
 
 
 @app.command()
@@ -307,9 +314,25 @@ def soften(
     out: OutOption = None,
     cache: CacheOption = None,
     accelerator: AcceleratorOption = "auto",
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Compute one of N parts; `soften` without --part joins them."),
+    ] = None,
 ) -> None:
-    """Write the soft-label bank: every teacher's logits for every view of every training image."""
-    _stage_command("soften", None, _work(recipe, data, out, cache), recipe, accelerator)
+    """Write the soft-label bank: every teacher's logits for every view of every training image.
+
+    With --part, several processes or machines compute it; each writes into bank-parts/ in the work folder.
+    """
+    work = open_work(recipe, data, out, cache)
+    _stage_command("soften", None, work, recipe, accelerator, share=_share(part))
+
+
+def _share(part: str | None) -> Any:
+    if part is None:
+        return None
+    from dermdistill.distillation.share import Share
+
+    return Share.read(part)
 
 
 @app.command()
@@ -324,7 +347,7 @@ def distill(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a recipe's students from the bank, with the teacher in the loop, or alone."""
-    _stage_command("distill", name, _work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
+    _stage_command("distill", name, open_work(recipe, data, out, cache), recipe, accelerator, devices, tensorboard)
 
 
 @app.command()

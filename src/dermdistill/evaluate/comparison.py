@@ -12,7 +12,7 @@ from dermdistill.errors import InputError, no_such
 from dermdistill.evaluate.intervals import all_figures, clusters, resamples
 from dermdistill.evaluate.metrics import Scored
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.evaluate.spec import EvaluateSpec
+from dermdistill.evaluate.spec import DERMATOLOGIST, EvaluateSpec
 from dermdistill.evaluate.thresholds import Chosen, apply_chosen, choose, cross_fit, diagnosis_codes
 
 CROSS_FITTED = "cross-fitted"
@@ -47,6 +47,9 @@ class Comparison:
     """The lesion's number of each image [N]."""
     weights: np.ndarray
     """Bootstrap weights [R, N]."""
+    validation: pd.DataFrame
+    """The images that any model was chosen on, columns of the manifest; empty where the judged ones choose for each
+    other."""
 
     @cached_property
     def figures(self) -> dict[str, dict[str, np.ndarray]]:
@@ -59,7 +62,8 @@ class Comparison:
 
     @property
     def chosen_on(self) -> str:
-        return "validation" if next(iter(self.models.values())).ids("validation") else CROSS_FITTED
+        before = (model.chosen is not None or model.ids("validation") for model in self.models.values())
+        return "validation" if all(before) else CROSS_FITTED
 
 
 def gather(
@@ -83,12 +87,14 @@ def gather(
         raise InputError(f"the baseline is '{baseline}': {no_such('model', baseline, models)}")
     table = _same_images(manifest, models, role)
     cluster = clusters(table)
-    judged = {}
+    by_id, judged = manifest.set_index("image_id", drop=False), {}
     for name, model in models.items():
-        validation = manifest.set_index("image_id", drop=False).loc[model.ids("validation")]
-        judged[name] = _judge(model, validation, table, cluster, spec.seed)
+        judged[name] = _judge(model, by_id.loc[model.ids("validation")], table, cluster, spec)
     weights = resamples(cluster, spec.replicates, spec.seed)
-    return Comparison(table, role, manifest_hash(manifest), spec, baseline, models, judged, cluster, weights)
+    validation = by_id.loc[sorted({name for model in models.values() for name in model.ids("validation")})]
+    return Comparison(
+        table, role, manifest_hash(manifest), spec, baseline, models, judged, cluster, weights, validation
+    )  # fmt: skip
 
 
 def _same_images(manifest: pd.DataFrame, models: dict[str, ModelPredictions], role: str) -> pd.DataFrame:
@@ -100,7 +106,7 @@ def _same_images(manifest: pd.DataFrame, models: dict[str, ModelPredictions], ro
     chosen_elsewhere = any(model.ids("validation") for model in models.values())
     for name, model in models.items():
         for part in dict.fromkeys((role, "validation") if chosen_elsewhere else (role,)):
-            if not model.ids(part):
+            if not model.ids(part) and (part == role or model.chosen is None):
                 problems.append(f"'{name}' has no predictions with the role '{part}'")
         if not sets[name] or not ids:
             continue
@@ -121,15 +127,19 @@ def _some(names: set[str]) -> str:
 
 
 def _judge(
-    model: ModelPredictions, validation: pd.DataFrame, table: pd.DataFrame, cluster: np.ndarray, seed: int
+    model: ModelPredictions, validation: pd.DataFrame, table: pd.DataFrame, cluster: np.ndarray, spec: EvaluateSpec
 ) -> Judged:
     logits = model.logits(table["image_id"])
-    if len(validation):
-        chosen = choose(model.logits(validation["image_id"]), model.classes, validation, model.temperature)
+    also = {DERMATOLOGIST: spec.readers.sensitivity}
+    if model.chosen is not None:
+        chosen = model.chosen
+        applied = apply_chosen(chosen, logits)
+    elif len(validation):
+        chosen = choose(model.logits(validation["image_id"]), model.classes, validation, model.temperature, also)
         applied = apply_chosen(chosen, logits)
     else:
-        chosen = choose(logits, model.classes, table, model.temperature)
-        applied = cross_fit(logits, model.classes, table, cluster, seed, model.temperature)
+        chosen = choose(logits, model.classes, table, model.temperature, also)
+        applied = cross_fit(logits, model.classes, table, cluster, spec.seed, model.temperature, also)
     diagnosis = diagnosis_codes(table)
     scored = Scored(
         applied.probabilities[:, model.classes.index(MELANOMA)],

@@ -5,8 +5,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from dermdistill.evaluate.analyses.benign import Benign
+from dermdistill.evaluate.analyses.calibration import Calibration
 from dermdistill.evaluate.analyses.data import Bootstrap, Data
+from dermdistill.evaluate.analyses.decision import Decision
+from dermdistill.evaluate.analyses.external import ExternalTests
+from dermdistill.evaluate.analyses.groups import Groups
 from dermdistill.evaluate.analyses.headline import Model
+from dermdistill.evaluate.analyses.opened import Opened
+from dermdistill.evaluate.analyses.operating import Operating
+from dermdistill.evaluate.analyses.overlap import Overlap
+from dermdistill.evaluate.analyses.paired import Paired
 from dermdistill.evaluate.analyses.robustness import Robustness
 from dermdistill.evaluate.analyses.seeds import Seeds
 from dermdistill.evaluate.analyses.sources import Source, Within
@@ -41,6 +50,23 @@ class Report(Strict):
     """By model that was trained without each source in turn, if its cross-validation is there too."""
     robustness: dict[str, Robustness] = Field(default_factory=dict)
     """By bundle, where the images were at hand."""
+    operating: Operating | None = None
+    """Predictive values at other prevalences, and human readers. This and what follows is not in older reports."""
+    paired: Paired | None = None
+    """Tests against the baseline; None if there is one model."""
+    calibration: Calibration | None = None
+    groups: Groups | None = None
+    """None if the images fall into no groups."""
+    benign: Benign | None = None
+    """None where the diagnoses of the other lesions are not known."""
+    decision: Decision | None = None
+    """What acting on each model is worth. This and what follows is not in older reports."""
+    external: ExternalTests | None = None
+    """Of models whose graph is known."""
+    overlap: dict[str, Overlap] = Field(default_factory=dict)
+    """What each model's training images share with the judged ones."""
+    opened: Opened | None = None
+    """How often the judged images were looked at; None where they are not declared a test."""
 
 
 def load_report(path: str | Path) -> Report:

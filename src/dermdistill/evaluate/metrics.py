@@ -11,6 +11,9 @@ import numpy as np
 
 from dermdistill.evaluate.calibration import ece_weighted
 
+LEAST_SENSITIVITY = 0.8
+"""Where the partial AUROC begins."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -57,6 +60,20 @@ def auroc(scored: Scored, weights: np.ndarray) -> np.ndarray:
     return (heights * np.diff(fall_out, axis=1)).sum(axis=1)
 
 
+def partial_auroc(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Area between the ROC curve and a sensitivity of 80 %, 0 to 0.2; a model that knows nothing has 0.02.
+
+    Source: the ISIC 2024 challenge's primary score (Kurtansky et al., "The SLICE-3D dataset", Sci Data 11 (2024)).
+    """
+    sensitivity, fall_out = _rates(scored, weights)
+    low, high = sensitivity[:, :-1], sensitivity[:, 1:]
+    above, top = np.maximum(low, LEAST_SENSITIVITY), np.maximum(high, LEAST_SENSITIVITY)
+    with np.errstate(invalid="ignore", divide="ignore"):  # the share of each step that lies above the line
+        share = np.where(high > low, (top - above) / (high - low), low >= LEAST_SENSITIVITY)
+    area = (share * np.diff(fall_out, axis=1) * ((above + top) / 2 - LEAST_SENSITIVITY)).sum(axis=1)
+    return np.where(np.isfinite(sensitivity[:, 0]), area, np.nan)
+
+
 def average_precision(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Average precision, as scikit-learn defines it; of melanomas alone it would always be 1, and is undefined."""
     true, false = _curve(scored, weights)
@@ -86,6 +103,18 @@ def brier(scored: Scored, weights: np.ndarray) -> np.ndarray:
     return weights @ (scored.p - scored.y) ** 2 / weights.sum(axis=1)
 
 
+def log_loss(scored: Scored, weights: np.ndarray) -> np.ndarray:
+    """Mean negative log-likelihood of the melanoma probability, in nats; 0 and 1 count as the next number to them."""
+    return weights @ surprise(scored.p, scored.y) / weights.sum(axis=1)
+
+
+def surprise(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The negative log-likelihood of each image [N]; probabilities are cut as scikit-learn cuts them."""
+    tiny = np.finfo(np.float64).eps
+    bounded = np.clip(np.asarray(p, np.float64), tiny, 1 - tiny)
+    return -np.where(np.asarray(y) == 1, np.log(bounded), np.log1p(-bounded))
+
+
 def ece(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Expected calibration error of the melanoma probability, 15 bins of equal mass."""
     return ece_weighted(scored.p, scored.y, weights)
@@ -113,10 +142,12 @@ def balanced_accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 METRICS: dict[str, Callable[[Scored, np.ndarray], np.ndarray]] = {
     "auroc": auroc,
+    "partial_auroc": partial_auroc,
     "average_precision": average_precision,
     "sensitivity_at_specificity_90": sensitivity_at_specificity_90,
     "specificity_at_sensitivity_95": specificity_at_sensitivity_95,
     "brier": brier,
+    "log_loss": log_loss,
     "ece": ece,
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
@@ -127,10 +158,12 @@ SEVEN_CLASS = ("accuracy", "balanced_accuracy")
 
 LABELS = {
     "auroc": "AUROC",
+    "partial_auroc": "partial AUROC above 80 % sensitivity (of 0.2)",
     "average_precision": "average precision",
     "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
     "specificity_at_sensitivity_95": "specificity at 95 % sensitivity",
     "brier": "Brier score",
+    "log_loss": "log loss",
     "ece": "ECE",
     "accuracy": "seven-class accuracy",
     "balanced_accuracy": "seven-class balanced accuracy",

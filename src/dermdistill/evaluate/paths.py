@@ -17,6 +17,7 @@ def evaluate(
     replicates: int = 2000,
     seed: int = 0,
     role: str = "test",
+    allow_overlap: bool = False,
 ) -> "Report":
     """Judge models side by side on the same images, and write report.json, report.html and table.md.
 
@@ -27,19 +28,24 @@ def evaluate(
         baseline: the model that the others are compared with, by default the first.
         replicates: bootstrap replicates, at least 100.
         seed: of the bootstrap.
-        role: `test` or `validation`, the rows that are judged.
+        role: `test` or `validation`, the rows that are judged. A `test` is written into the ledger beside the manifest.
+        allow_overlap: flag judged images that a model has learned from, and do not refuse them.
 
     Returns:
         The contents of report.json, typed.
 
     Raises:
-        InputError: predictions do not fit the manifest or each other.
+        InputError: predictions do not fit the manifest or each other, or a model has learned from what it is judged on.
     """
     from dermdistill.data.manifest import read_manifest
+    from dermdistill.evaluate.ledger import DeclaredTest, ledger_of
     from dermdistill.evaluate.predictions import read_model
+    from dermdistill.evaluate.report import Circumstances
     from dermdistill.evaluate.report import evaluate as judge
 
     predictions = {name: read_model(Path(path)) for name, path in models.items()}
+    test = DeclaredTest(ledger_of(Path(manifest)), "dermdistill.evaluate(…)") if role == "test" else None
     return judge(
-        read_manifest(manifest), predictions, out, baseline=baseline, replicates=replicates, seed=seed, role=role
-    )
+        read_manifest(manifest), predictions, out, baseline=baseline, replicates=replicates, seed=seed, role=role,
+        circumstances=Circumstances(test=test, allow_overlap=allow_overlap),
+    )  # fmt: skip

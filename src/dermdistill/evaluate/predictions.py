@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.data.training_keys import NAME, TrainingKeys, read_training_keys
 from dermdistill.errors import InputError
 from dermdistill.evaluate.spec import ENSEMBLE
+from dermdistill.evaluate.thresholds import Chosen
 from dermdistill.run import Run, RunHeader
 from dermdistill.specs import Strict
 
@@ -31,6 +33,12 @@ class Provenance(Strict):
     git_commit: str | None = None
     hardware: str | None = None
     trained_on_manifest_sha256: str | None = None
+    model_sha256: str | None = None
+    """Of the run's weights."""
+    graph_sha256: str | None = None
+    """Of the bundle's ONNX graph, where one was named."""
+    milliseconds: float | None = None
+    """For one image, measured on the machine that made the report, where a bundle was named."""
 
     @classmethod
     def of_run(cls, header: RunHeader) -> Self:
@@ -39,6 +47,7 @@ class Provenance(Strict):
             stage=header.stage or None, model=header.model, parameters=header.parameters, macs=header.macs,
             image_size=header.image_size, seed=header.seed, git_commit=header.git_commit, hardware=header.hardware,
             trained_on_manifest_sha256=header.inputs.manifest if header.inputs else None,
+            model_sha256=header.model_sha256,
         )  # fmt: skip
 
     @classmethod
@@ -75,6 +84,11 @@ class ModelPredictions:
     """The run's metrics of each epoch, if it is one run."""
     temperature: float | None = None
     """Of probabilities that are judged as they are; None where it is fitted on the validation images."""
+    chosen: Chosen | None = None
+    """Temperature and thresholds that were chosen before, as a bundle holds them; None where `evaluate` chooses."""
+    trained_on: dict[str, TrainingKeys] = field(default_factory=dict)
+    """Hashes of what the training images are, by the part of a cross-validation ('' for one training); empty where that
+    is not known."""
     left_out: int = 0
     """Images that `cut_to_common` took out, because another model did not predict them."""
 
@@ -98,11 +112,14 @@ def read_model(path: str | Path) -> ModelPredictions:
     """
     path = Path(path)
     provenance, recipe, epochs = UNKNOWN, dict[str, Any](), list[dict[str, Any]]()
+    trained_on: dict[str, TrainingKeys] = {}
     if path.is_dir():
         if (path / "bundle.json").exists():
             raise InputError(f"{path} is a bundle; evaluate the run that it was exported from")
         run = Run(path)
         header = run.load()
+        if (run.folder / NAME).is_file():
+            trained_on = {"": read_training_keys(run.folder / NAME)}
         provenance, recipe, epochs, path = Provenance.of_run(header), header.recipe, run.read_metrics(), run.predictions
     if not path.is_file():
         raise InputError(f"no predictions at {path}; give a finished run folder, or a .parquet or .csv table")
@@ -113,7 +130,7 @@ def read_model(path: str | Path) -> ModelPredictions:
     problems = _find_problems(table, classes)
     if problems:
         raise InputError(f"{path} does not fit:\n  " + "\n  ".join(problems))
-    return ModelPredictions(classes, table, provenance, recipe, epochs)
+    return ModelPredictions(classes, table, provenance, recipe, epochs, trained_on=trained_on)
 
 
 def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
@@ -128,8 +145,11 @@ def pool(models: dict[str, ModelPredictions]) -> ModelPredictions:
     first = next(iter(models.values()))
     if any(model.classes != first.classes for model in models.values()):
         raise InputError(f"cannot pool models with other classes: {[model.classes for model in models.values()]}")
+    provenance = first.provenance.model_copy(update={"model_sha256": None})
     tables = [model.table[model.table["role"] == "test"].assign(part=name) for name, model in models.items()]
-    return replace(first, table=pd.concat(tables, ignore_index=True), epochs=[])
+    trained_on = {name: model.trained_on[""] for name, model in models.items() if "" in model.trained_on}
+    whole = pd.concat(tables, ignore_index=True)
+    return replace(first, table=whole, epochs=[], provenance=provenance, trained_on=trained_on)
 
 
 def with_ensemble(models: dict[str, ModelPredictions], teachers: Sequence[str]) -> dict[str, ModelPredictions]:

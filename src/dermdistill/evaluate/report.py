@@ -1,26 +1,41 @@
 """The evidence: every model on the same images, calibrated and thresholded on validation, with intervals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
 from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
+from dermdistill.evaluate.analyses.benign import benign
+from dermdistill.evaluate.analyses.calibration import calibration
 from dermdistill.evaluate.analyses.data import Bootstrap, describe
+from dermdistill.evaluate.analyses.decision import decision
 from dermdistill.evaluate.analyses.differences import differences
+from dermdistill.evaluate.analyses.external import External, external_tests
+from dermdistill.evaluate.analyses.groups import groups
 from dermdistill.evaluate.analyses.headline import headline
+from dermdistill.evaluate.analyses.opened import opened
+from dermdistill.evaluate.analyses.operating import operating
+from dermdistill.evaluate.analyses.overlap import overlap, refuse
+from dermdistill.evaluate.analyses.paired import paired
 from dermdistill.evaluate.analyses.robustness import Answerer, robustness
 from dermdistill.evaluate.analyses.seeds import over_seeds
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
-from dermdistill.evaluate.analyses.subgroups import draw
+from dermdistill.evaluate.analyses.subgroups import draw, groups_of
 from dermdistill.evaluate.analyses.unseen import unseen
 from dermdistill.evaluate.comparison import Comparison, gather
 from dermdistill.evaluate.document import Report
+from dermdistill.evaluate.ledger import DeclaredTest
 from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.evaluate.render.cases import Cases, Explainer, cases
 from dermdistill.evaluate.render.html import page
 from dermdistill.evaluate.render.markdown import markdown
 from dermdistill.evaluate.render.samples import samples
+from dermdistill.evaluate.skin_tone import with_tones
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.files import write_json, write_text
 from dermdistill.specs import parse
@@ -35,6 +50,24 @@ class FromImages:
     """How many images are shown, as thumbnails inside the page; 0 for a report that is passed on without images."""
     answerers: dict[str, Answerer] = field(default_factory=dict)
     """Models whose robustness to resampling and JPEG compression is measured, by name."""
+    skin_tone: bool = False
+    """Whether subgroups by the tone of the skin are made, which opens every judged image."""
+    cases: int = 0
+    """How many of each kind of the images on which a model is most right and most wrong are shown inside the page."""
+    explainers: dict[str, Explainer] = field(default_factory=dict)
+    """What draws a model's map over an image, by name; the first one's cases are shown."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of the evaluation beside predictions and images."""
+
+    test: DeclaredTest | None = None
+    """The ledger, where the judged images are declared a test."""
+    external: External | None = None
+    """The file of external tests, of which those of a known graph are shown."""
+    allow_overlap: bool = False
+    """Flag images that a model has learned from, and do not refuse them."""
 
 
 def evaluate(
@@ -47,6 +80,8 @@ def evaluate(
     seed: int = 0,
     role: str = "test",
     images: FromImages | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    circumstances: Circumstances = Circumstances(),
 ) -> Report:
     """Judge models side by side and write report.json, report.html and table.md.
 
@@ -63,25 +98,39 @@ def evaluate(
         seed: of the bootstrap.
         role: the rows that are judged.
         images: what to do with the images themselves; by default they are not opened.
+        settings: further keys of `dermdistill.evaluate.spec.EvaluateSpec`: margin, prevalence, readers, subgroups.
+        circumstances: the ledger, external tests, and whether an overlap with training is allowed.
 
     Raises:
-        InputError: no models, an unknown baseline, models on different images, images that the manifest lacks.
+        InputError: no models, an unknown baseline, models on different images, images that the manifest lacks,
+            images that a model has learned from.
     """
-    given = {"baseline": baseline, "replicates": replicates, "seed": seed}
-    comparison = gather(manifest, models, parse(EvaluateSpec, given, "evaluate"), role)
+    given = {"baseline": baseline, "replicates": replicates, "seed": seed, **settings}
     images = images or FromImages()
-    report = measure(comparison, images)
+    if images.skin_tone:
+        manifest = with_tones(manifest, {name for model in models.values() for name in model.ids(role)})
+    comparison = gather(manifest, models, parse(EvaluateSpec, given, "evaluate"), role)
+    report = measure(comparison, images, circumstances)
     write_report(report, comparison, images, Path(out))
     return report
 
 
-def measure(comparison: Comparison, images: FromImages) -> Report:
-    """Every section of the report."""
+def measure(comparison: Comparison, images: FromImages, circumstances: Circumstances = Circumstances()) -> Report:
+    """Every section of the report.
+
+    Raises:
+        InputError: a model has learned from judged images.
+    """
+    leaks = overlap(comparison)
+    if not circumstances.allow_overlap:
+        refuse(leaks)
+    visits = opened(comparison, circumstances.test) if circumstances.test else None
     inside = draw_within(comparison.table, comparison.scored, comparison.weights)
     truth = comparison.judged[comparison.baseline].scored.y
     with talk.bars() as bars:
         models = bars.track(comparison.scored.items(), len(comparison.scored), description="bootstrap")
-        drawn = {name: draw(comparison.table, scored, comparison.weights) for name, scored in models}
+        of = groups_of(comparison.table, comparison.spec.subgroups)
+        drawn = {name: draw(of, scored, comparison.weights) for name, scored in models}
     return Report(
         dermdistill=__version__,
         disclaimer=DISCLAIMER,
@@ -96,12 +145,38 @@ def measure(comparison: Comparison, images: FromImages) -> Report:
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
+        operating=operating(comparison),
+        paired=paired(comparison),
+        calibration=calibration(comparison),
+        groups=groups(comparison, of, drawn),
+        benign=benign(comparison),
+        decision=decision(comparison),
+        external=external_tests(_graphs(comparison), circumstances.external),
+        overlap=leaks,
+        opened=visits,
     )
+
+
+def _graphs(comparison: Comparison) -> dict[str, str]:
+    """The SHA-256 of each model's graph, where it is known."""
+    found = {name: model.provenance.graph_sha256 for name, model in comparison.models.items()}
+    return {name: graph for name, graph in found.items() if graph is not None}
 
 
 def write_report(report: Report, comparison: Comparison, images: FromImages, out: Path) -> None:
     """Write report.html, table.md and, when these are there, report.json."""
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "report.html", page(report, comparison, samples(comparison, images.samples)))
+    write_text(
+        out / "report.html", page(report, comparison, samples(comparison, images.samples), _cases(comparison, images))
+    )
     write_text(out / "table.md", markdown(report))
     write_json(out / "report.json", report.model_dump(mode="json"))
+
+
+def _cases(comparison: Comparison, images: FromImages) -> Cases | None:
+    """The cases of the first model with an explainer, else of the baseline."""
+    if not images.cases:
+        return None
+    explained = [name for name in comparison.models if name in images.explainers]
+    name = (explained or [comparison.baseline])[0]
+    return cases(comparison, name, images.cases, images.explainers.get(name))

@@ -1,6 +1,7 @@
 """Any table of probabilities and labels, of models that are not ours, as something that `evaluate` judges."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pandas as pd
 from dermdistill.classes import BINARY_CLASSES, CLASSES, MELANOMA
 from dermdistill.data.manifest import COLUMNS
 from dermdistill.data.reading import TABLE_SUFFIXES, read_table
-from dermdistill.errors import InputError
+from dermdistill.errors import InputError, no_such
 from dermdistill.evaluate.predictions import ROLES, ModelPredictions
 
 _IDS = ("image_id", "id", "image", "isic_id", "img_id", "filename", "file", "path")
 _LABELS = ("label", "melanoma", "target", "y_true", "truth", "ground_truth", "y", "diagnosis", "dx", "malignant")
 _PROBABILITIES = ("probability", "p_melanoma", "prob", "proba", "p", "score", "y_prob", "y_score", "prediction")
 _GROUPS = ("lesion_id", "lesion", "patient_id", "patient", "group")
+_DIAGNOSES = ("diagnosis", "dx")
 _SUBGROUPS = ("source", "collection", "sex", "site")
 _YES = frozenset({"1", "1.0", "true", "yes", "mel", "melanoma", "malignant", "positive"})
 _NO = frozenset({"0", "0.0", "false", "no", "benign", "other", "negative", "not melanoma"})
@@ -37,16 +39,17 @@ class Columns:
 
 
 def read_predictions(
-    path: str | Path, columns: Columns = Columns()
+    path: str | Path, columns: Columns = Columns(), subgroups: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, ModelPredictions]]:
     """Read a CSV, TSV, Excel or Parquet table with an id, a label and a probability of melanoma in each row.
 
     Columns named source, collection, sex, age and site make subgroups; one named role ('validation' or 'test') says
-    which rows choose the thresholds.
+    which rows choose the thresholds, and one named diagnosis or dx what the lesions are that are no melanoma.
 
     Args:
         path: the table.
         columns: how its columns are named.
+        subgroups: further columns whose values make subgroups; the returned table has them too.
 
     Returns:
         A table with the columns of a manifest, and the models' predictions by the names of their columns (of one
@@ -70,7 +73,11 @@ def read_predictions(
     roles = table["role"].astype("string") if _has_roles(table) else pd.Series("test", table.index)
     names = {name: path.stem if len(probabilities) == 1 else name for name in probabilities}
     models = {names[name]: _model(rows["id"], roles, values[name]) for name in probabilities}
-    return _manifest(rows.assign(melanoma=melanoma, diagnosis=diagnosis), table, path.stem), models
+    made = rows.assign(melanoma=melanoma, diagnosis=_diagnoses(table, named, diagnosis))
+    manifest = _manifest(made, table, path.stem)
+    if missing := [name for name in subgroups if name not in table]:
+        raise InputError(f"subgroups by '{missing[0]}': {no_such('column', missing[0], map(str, table.columns))}")
+    return manifest.assign(**{name: table[name].astype("string") for name in subgroups if name not in manifest}), models
 
 
 def _manifest(rows: pd.DataFrame, table: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -89,6 +96,14 @@ def _manifest(rows: pd.DataFrame, table: pd.DataFrame, source: str) -> pd.DataFr
     if "age" in table:
         manifest["age"] = pd.to_numeric(table["age"], errors="coerce")
     return manifest.assign(source=manifest["source"].fillna("not given"))
+
+
+def _diagnoses(table: pd.DataFrame, named: dict[str, str], labels: np.ndarray) -> np.ndarray | pd.Series:
+    """The label where it is a diagnosis, or else a column of its own, in the table's own words."""
+    if pd.notna(labels).any():
+        return labels
+    own = next((name for name in _DIAGNOSES if name in table and name not in named.values()), None)
+    return labels if own is None else table[own].astype("string").str.strip()
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Operating points: chosen on some images, then only applied to others."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -41,8 +43,15 @@ class Chosen:
     thresholds: dict[str, Threshold]
 
 
+NO_MORE: Mapping[str, float] = MappingProxyType({})
+
+
 def choose(
-    logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame, temperature: float | None = None
+    logits: np.ndarray,
+    classes: tuple[str, ...],
+    images: pd.DataFrame,
+    temperature: float | None = None,
+    also: Mapping[str, float] = NO_MORE,
 ) -> Chosen:
     """Fit the temperature and choose the operating points on validation images.
 
@@ -51,6 +60,7 @@ def choose(
         classes: the model's classes, melanoma among them.
         images: the manifest's rows [N] of the same images: diagnosis and melanoma.
         temperature: of probabilities that are taken as they are; by default it is fitted.
+        also: further operating points, the least sensitivity of each by its name.
     """
     melanoma = classes.index(MELANOMA)
     y = images["melanoma"].to_numpy(int)
@@ -62,7 +72,7 @@ def choose(
     else:
         fitted_on = "melanoma"
         temperature = fit_temperature(logits, y, positive=melanoma)
-    return Chosen(temperature, fitted_on, operating_points(softmax(logits, temperature)[:, melanoma], y))
+    return Chosen(temperature, fitted_on, operating_points(softmax(logits, temperature)[:, melanoma], y, also))
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ def cross_fit(
     cluster: np.ndarray,
     seed: int = 0,
     temperature: float | None = None,
+    also: Mapping[str, float] = NO_MORE,
 ) -> Applied:
     """Where there are no validation images: divide the judged ones in parts, and let the others choose for each.
 
@@ -99,22 +110,15 @@ def cross_fit(
         cluster: [N]; images with the same number stay in one part.
         seed: of the division.
         temperature: as in `choose`.
+        also: as in `choose`.
 
     Raises:
         InputError: too few clusters to divide.
     """
-    found = np.unique(cluster)
-    if len(found) < PARTS:
-        raise InputError(f"without validation images {PARTS} groups of lesions are needed, there are {len(found)}")
-    divider = StratifiedGroupKFold(PARTS, shuffle=True, random_state=seed)
     probabilities = np.empty(logits.shape)
     thresholds: dict[str, np.ndarray] = {}
-    melanoma = images["melanoma"].to_numpy(int)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        divided = list(divider.split(np.zeros(len(images)), melanoma, cluster))
-    for others, part in divided:
-        applied = apply_chosen(choose(logits[others], classes, images.iloc[others], temperature), logits[part])
+    for others, part in divide(images["melanoma"].to_numpy(int), cluster, seed):
+        applied = apply_chosen(choose(logits[others], classes, images.iloc[others], temperature, also), logits[part])
         probabilities[part] = applied.probabilities
         for name, values in applied.thresholds.items():
             thresholds.setdefault(name, np.full(len(images), np.nan))[part] = values
@@ -122,12 +126,32 @@ def cross_fit(
     return Applied(probabilities, whole)
 
 
+def divide(melanoma: np.ndarray, cluster: np.ndarray, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Divide judged images in parts that share no cluster: of each the numbers of the other rows, and its own.
+
+    Args:
+        melanoma: 0/1 [N]; the parts hold about as many of each.
+        cluster: [N]; images with the same number stay in one part.
+        seed: of the division.
+
+    Raises:
+        InputError: too few clusters to divide.
+    """
+    count = len(np.unique(cluster))
+    if count < PARTS:
+        raise InputError(f"without validation images {PARTS} groups of lesions are needed, there are {count}")
+    divider = StratifiedGroupKFold(PARTS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(divider.split(np.zeros(len(melanoma)), melanoma, cluster))
+
+
 def diagnosis_codes(images: pd.DataFrame) -> np.ndarray:
     """Index in `CLASSES` of each image's diagnosis, int [N]; -1 where it is not known."""
     return pd.Categorical(images["diagnosis"], categories=CLASSES).codes.astype(int)
 
 
-def operating_points(p: np.ndarray, y: np.ndarray) -> dict[str, Threshold]:
+def operating_points(p: np.ndarray, y: np.ndarray, also: Mapping[str, float] = NO_MORE) -> dict[str, Threshold]:
     """Thresholds for common aims.
 
     'sensitivity_90' and '_95' are the highest thresholds with at least that sensitivity, 'specificity_90' and
@@ -136,10 +160,11 @@ def operating_points(p: np.ndarray, y: np.ndarray) -> dict[str, Threshold]:
     Args:
         p: probabilities [N].
         y: labels 0/1 [N].
+        also: further points; of each name the highest threshold with at least that sensitivity, 0 to 1.
     """
     p, y = np.asarray(p, float), np.asarray(y).astype(int)
     n, positives = len(y), int(y.sum())
-    names = ("sensitivity_90", "sensitivity_95", "specificity_90", "specificity_95", "youden")
+    names = ("sensitivity_90", "sensitivity_95", "specificity_90", "specificity_95", "youden", *also)
     if not 0 < positives < n:
         why = f"needs positives and negatives, got {positives} positives of {n}"
         return {name: Threshold(None, None, None, n, positives, why) for name in names}
@@ -152,6 +177,7 @@ def operating_points(p: np.ndarray, y: np.ndarray) -> dict[str, Threshold]:
         "specificity_90": _last(usable & (specificity >= 0.90)),
         "specificity_95": _last(usable & (specificity >= 0.95)),
         "youden": int(np.argmax(np.where(usable, sensitivity + specificity, -1))),
+        **{name: np.flatnonzero(usable & (sensitivity >= least))[0] for name, least in also.items()},
     }
     return {
         name: Threshold(float(values[index]), float(sensitivity[index]), float(specificity[index]), n, positives)
@@ -167,7 +193,7 @@ def _last(mask: np.ndarray) -> int | None:
 
 
 def realised(p: np.ndarray, y: np.ndarray, value: float) -> dict[str, float | None]:
-    """What a threshold gives on other images: sensitivity, specificity, ppv, npv; None where undefined."""
+    """What a threshold gives on other images, as `realised_weighted`; None where undefined."""
     rates = realised_weighted(p, y, value, np.ones((1, len(p))))
     return {name: float(rate[0]) if np.isfinite(rate[0]) else None for name, rate in rates.items()}
 
@@ -175,9 +201,11 @@ def realised(p: np.ndarray, y: np.ndarray, value: float) -> dict[str, float | No
 def realised_weighted(
     p: np.ndarray, y: np.ndarray, value: float | np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """`realised` for several weightings [R, N] of the same images, each [R]; NaN where undefined.
+    """What a threshold gives for several weightings [R, N] of the same images, each [R]; NaN where undefined.
 
-    The threshold may be another for each image [N]. Predictive values depend on how frequent melanomas are.
+    Sensitivity, specificity, ppv, npv, and the number needed to biopsy, 1 / ppv: images at or above the threshold for
+    each melanoma among them. The threshold may be another for each image [N]. Predictive values depend on how frequent
+    melanomas are.
     """
     positive, truth = np.asarray(p) >= value, np.asarray(y).astype(bool)
 
@@ -185,9 +213,11 @@ def realised_weighted(
         with np.errstate(invalid="ignore"):
             return (weights @ (part & of)) / (weights @ of)
 
+    ppv = share(truth, positive)
     return {
         "sensitivity": share(positive, truth),
         "specificity": share(~positive, ~truth),
-        "ppv": share(truth, positive),
+        "ppv": ppv,
         "npv": share(~truth, ~positive),
+        "number_needed": np.divide(1, ppv, out=np.full(len(weights), np.nan), where=ppv > 0),
     }

@@ -36,6 +36,7 @@ from dermdistill.images.formats import (
 )
 from dermdistill.images.scaled import LARGEST_WHOLE, decode_scaled, decode_whole
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
+from dermdistill.remote import UnreachableError, is_url, read
 
 # Pillow's blocks of 16 MB land in a heap of each thread, which keeps them when they are freed; larger ones never do.
 Image.core.set_block_size(64 * 2**20)
@@ -50,14 +51,16 @@ DECODING_BYTES = 600_000_000
 """What all decoders of a process together may take; an image that needs more is decoded alone."""
 
 Source = str | Path | bytes | BinaryIO
-"""A path, a file's bytes, or an open binary file. The path 'a.dcm#2' names the second frame of a DICOM object."""
+"""A path, a file's bytes, or an open binary file. The path 'a.dcm#2' names the second frame of a DICOM object. A string
+such as 's3://bucket/a.jpg' is a URL, which needs the extra `remote`."""
 Damaged = Literal["refuse", "accept"]
 
 
 class ImageError(InputError):
     """An image that cannot be used; `reason` is a short code, the message names the file.
 
-    Reasons: missing, is_folder, empty, not_an_image, unsupported, truncated, damaged, unreadable, too_small, bomb.
+    Reasons: missing, is_folder, empty, not_an_image, unsupported, truncated, damaged, unreadable, too_small, bomb, and
+    unreachable for a URL whose store does not answer.
     """
 
     def __init__(self, reason: str, name: str, explanation: str):
@@ -206,6 +209,8 @@ def _open(source: Source) -> tuple[str, BinaryIO, int | None]:
         if not content:
             raise ImageError("empty", name, "no bytes")
         return name, io.BytesIO(content), None
+    if is_url(source):
+        return source, _fetch(source), None
     name = str(Path(source))
     try:
         path, frame = split_frame(Path(source))
@@ -223,6 +228,23 @@ def _open(source: Source) -> tuple[str, BinaryIO, int | None]:
         raise
     except (OSError, ValueError) as error:
         raise ImageError("unreadable", name, f"cannot be opened ({error})") from None
+
+
+def _fetch(url: str) -> BinaryIO:
+    """The bytes of a file that is named by URL."""
+    try:
+        content = read(url, MAX_BYTES)
+    except (FileNotFoundError, IsADirectoryError):
+        raise ImageError("missing", url, "no such file") from None
+    except UnreachableError as error:
+        raise ImageError("unreachable", url, str(error).removeprefix(f"{url}: ")) from None
+    except OSError as error:
+        raise ImageError("unreadable", url, f"cannot be opened ({error})") from None
+    if not content:
+        raise ImageError("empty", url, "the file is empty")
+    if len(content) > MAX_BYTES:
+        raise ImageError("bomb", url, f"more than the {MAX_BYTES:,} bytes allowed")
+    return io.BytesIO(content)
 
 
 def _whole(stream: BinaryIO) -> bytes:

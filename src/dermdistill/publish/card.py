@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from dermdistill.errors import InputError
+from dermdistill.evaluate.analyses.external import read_external
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.render.text import interval
 from dermdistill.files import read_json, sha256_file, write_json, write_text
-from dermdistill.publish.external import HEADING, read_external, section
+from dermdistill.publish.external import HEADING, section
 
 UNKNOWN_CAMERAS = "## Unknown cameras"
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dermdistill.errors import DermdistillError, InputError
+from dermdistill.evaluate.analyses.external import External, read_external, scored
 from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import Report, load_report
 from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import sha256_file, write_text
 from dermdistill.predict.header import read_header
-from dermdistill.publish.external import NOT_YET, External, read_external, scored, section
+from dermdistill.publish.external import NOT_YET, section
 from dermdistill.publish.models import Area, out_of_fold
 from dermdistill.publish.repository import add_root, find_root, replace_between
 

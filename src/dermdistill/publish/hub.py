@@ -10,6 +10,7 @@ Nothing is uploaded: `hf upload NAME FOLDER` does that.
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from dermdistill.classes import CLASS_NAMES
 from dermdistill.errors import InputError
+from dermdistill.evaluate.analyses.external import read_external, scored
 from dermdistill.export.module import TENSORS, Classifier, build_classifier
 from dermdistill.files import sha256_file, write_json, write_text
 from dermdistill.licences import kind_of
@@ -27,7 +29,6 @@ from dermdistill.networks.pretrained import size_options
 from dermdistill.networks.registry import ENTRIES
 from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.header import GRAPH, AnyHeader
-from dermdistill.publish.external import read_external, scored
 from dermdistill.publish.models import FIGURES, external_path, out_of_fold
 from dermdistill.publish.monai import metadata
 from dermdistill.run import Run
@@ -35,6 +36,12 @@ from dermdistill.run import Run
 CONFIG: Final = "config.json"
 _IDS = {"CC0": "cc0", "CC BY": "cc-by", "CC BY-SA": "cc-by-sa", "CC BY-NC": "cc-by-nc"}
 _TIMM = "timm:"
+METRIC_NAMES: Final = {
+    "partial_auroc": "partial AUROC above 80 % sensitivity (of 0.2)", "average_precision": "average precision",
+    "brier": "Brier score", "ece": "expected calibration error", "balanced_accuracy": "seven-class balanced accuracy",
+}  # fmt: skip
+"""The report's metrics that the card's metadata have besides the AUROC, with their names there."""
+POINT_RATES: Final = ("sensitivity", "specificity")
 
 
 def publish_model(
@@ -186,28 +193,45 @@ def _card(bundle: Bundle, architecture: str | None) -> str:
 def _results(bundle: Bundle) -> list[EvalResult]:
     """The figures that are known of the bundle's graph, for the hub's table of results."""
     found: list[EvalResult] = []
-
-    def add(dataset: str, kind: str, value: float, images: int, melanomas: int, what: str) -> None:
-        found.append(
-            EvalResult(
-                task_type="image-classification", task_name="melanoma against the rest", dataset_type=kind,
-                dataset_name=f"{dataset} ({images:,} images, {melanomas:,} melanomas)", metric_type="roc_auc",
-                metric_value=round(value, 4), metric_name=what,
-            )
-        )  # fmt: skip
-
     figures = out_of_fold(bundle.folder)
     if figures is not None:
         name = f"{', '.join(bundle.spec.data.sources)}, out of fold"
-        add(name, "out-of-fold", figures.auroc.value, figures.images, figures.melanomas, "AUROC")
+        of = _Tested(name, "out-of-fold", figures.images, figures.melanomas)
+        found.append(of.result("roc_auc", figures.auroc.value, "AUROC"))
         if figures.within is not None:
-            what = "AUROC within collections"
-            add(name, "out-of-fold", figures.within.value, figures.images, figures.melanomas, what)
+            found.append(of.result("roc_auc", figures.within.value, "AUROC within collections"))
+        known = [key for key in METRIC_NAMES if key in figures.metrics]
+        found += [of.result(key, figures.metrics[key].value, METRIC_NAMES[key]) for key in known]
+        for point in (bundle.spec.default_threshold, "specificity_90"):
+            rates = figures.points.get(point, {})
+            what = f"at the threshold for {point.replace('_', ' ')} %"
+            found += [of.result(rate, rates[rate].value, f"{rate} {what}") for rate in POINT_RATES if rate in rates]
     path = external_path()
-    known = scored(read_external(path), sha256_file(bundle.folder / GRAPH)) if path.exists() else None
-    for test in known.tests if known else ():
-        add(test.name, "external", test.auroc, test.images, test.melanomas, "AUROC")
+    scores = scored(read_external(path), sha256_file(bundle.folder / GRAPH)) if path.exists() else None
+    for test in scores.tests if scores else ():
+        of = _Tested(test.name, "external", test.images, test.melanomas)
+        found.append(of.result("roc_auc", test.auroc, "AUROC"))
+        for rate, value in (("sensitivity", test.sensitivity), ("specificity", test.specificity)):
+            found.append(of.result(rate, value, f"{rate} at the default threshold"))
     return found
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """Images that figures are of."""
+
+    dataset: str
+    kind: str
+    images: int
+    melanomas: int
+
+    def result(self, metric: str, value: float, what: str) -> EvalResult:
+        """One figure, as the hub has it."""
+        return EvalResult(
+            task_type="image-classification", task_name="melanoma against the rest", dataset_type=self.kind,
+            dataset_name=f"{self.dataset} ({self.images:,} images, {self.melanomas:,} melanomas)", metric_type=metric,
+            metric_value=round(value, 4), metric_name=what,
+        )  # fmt: skip
 
 
 def _loading(header: AnyHeader, architecture: str | None) -> str:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from pydantic import Field
+
+from dermdistill.evaluate.analyses.external import read_external, scored
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import shipped_bundles
 from dermdistill.predict.header import GRAPH, read_header
-from dermdistill.publish.external import read_external, scored
 from dermdistill.specs import Strict, load_header
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class OutOfFold(Strict):
     auroc: Area
     within: Area | None
     """Within collections; None if there is one collection."""
+    metrics: dict[str, Area] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """The report's other metrics, by their names there; nothing in older files."""
+    points: dict[str, dict[str, Area]] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Sensitivity, specificity, ppv and npv by operating point; nothing in older files."""
 
 
 class External(Strict):

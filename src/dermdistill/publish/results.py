@@ -15,13 +15,14 @@ A hand-written results/<name>/notes.md, if there is one, is kept and stands in t
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
+from dermdistill.evaluate.intervals import Figure
 from dermdistill.files import read_json, sha256_file, write_json, write_text
 from dermdistill.predict.header import GRAPH
 from dermdistill.publish.card import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
@@ -193,13 +194,21 @@ def write_figures(bundle: Path, report: Path, recipe: str) -> None:
     found = load_report(report)
     own = found.models.get(bundle.name)
     auroc = None if own is None else Area.of(own.metrics["auroc"])
-    if auroc is not None:
+    if own is not None and auroc is not None:
         of, inside = found.data, found.within
         figures = OutOfFold(
             model_onnx_sha256=sha256_file(bundle / GRAPH), recipe=recipe, images=of.n, melanomas=of.positives,
             auroc=auroc, within=None if inside is None else Area.of(inside.models[bundle.name].auroc),
+            metrics=_areas({key: value for key, value in own.metrics.items() if key != "auroc"}),
+            points={point: _areas(rates) for point, rates in own.realised.items()},
         )  # fmt: skip
         write_json(bundle / FIGURES, figures.model_dump(mode="json"))
+
+
+def _areas(figures: Mapping[str, Figure]) -> dict[str, Area]:
+    """Those of a report's figures that are defined."""
+    found = {key: Area.of(figure) for key, figure in figures.items()}
+    return {key: area for key, area in found.items() if area is not None}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ REGISTRY = {
     "bank": "dermdistill.distillation.bank_format:BankHeader",
     "bank-teacher": "dermdistill.distillation.bank_format:BankTeacher",
     "bundle": "dermdistill.predict.header:BundleHeader",
-    "external-tests": "dermdistill.publish.external:External",
+    "external-tests": "dermdistill.evaluate.analyses.external:External",
     "parity": "dermdistill.predict.variants:Certificate",
     "recipe": "dermdistill.recipe.spec:Recipe",
     "report": "dermdistill.evaluate.document:Report",

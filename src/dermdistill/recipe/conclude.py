@@ -44,12 +44,17 @@ def bundle_identity(work: Work, name: str) -> dict[str, Any]:
 
 def make_report(work: Work, session: "Session") -> str:
     """Judge every model on the same images."""
-    from dermdistill.evaluate.report import evaluate
+    from dermdistill.evaluate.ledger import DeclaredTest, ledger_of
+    from dermdistill.evaluate.report import Circumstances, evaluate
 
     spec = work.recipe.evaluate
     evaluate(
         session.manifest, _predictions(work), work.report, baseline=work.recipe.baseline,
         replicates=spec.replicates, seed=spec.seed,
+        settings=spec.model_dump(exclude={"baseline", "replicates", "seed"}),
+        circumstances=Circumstances(
+            test=DeclaredTest(ledger_of(work.manifest), f"dermdistill run {work.recipe.name}"), allow_overlap=True
+        ),
     )  # fmt: skip
     return f"evaluate: {work.report / 'report.html'}"
 

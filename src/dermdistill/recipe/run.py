@@ -21,6 +21,8 @@ from dermdistill.recipe.work import Work
 if TYPE_CHECKING:
     import lightning_fabric as lightning
 
+    from dermdistill.distillation.share import Share
+
 
 def intended(work: Work, redo: Sequence[str] = ()) -> list[tuple[Stage, State]]:
     """What `run_recipe` would do now, without doing it.
@@ -48,6 +50,7 @@ def run_recipe(
     redo: Sequence[str] = (),
     only: Callable[[Stage], bool] = lambda _: True,
     started: Callable[[], None] = lambda: None,
+    share: "Share | None" = None,
 ) -> None:
     """Carry out every stage that is not done.
 
@@ -57,6 +60,7 @@ def run_recipe(
         tell: called with a line about each stage that was carried out.
         redo: the names of stages whose results are moved aside and made again, with all that depends on them.
         only: which stages are wanted; those of data and splits are carried out with any other.
+        share: of each bank, what is computed; by default all.
         started: called once nothing stands in the way, before anything is made.
 
     Raises:
@@ -71,7 +75,7 @@ def run_recipe(
         started()
         _set_aside(work, redo, tell)
     fabric.barrier()
-    _carry_out(work, fabric, tell, only)
+    _carry_out(work, fabric, tell, only, share)
 
 
 def _is_wanted(stage: Stage, only: Callable[[Stage], bool]) -> bool:
@@ -79,11 +83,12 @@ def _is_wanted(stage: Stage, only: Callable[[Stage], bool]) -> bool:
 
 
 def _carry_out(
-    work: Work, fabric: "lightning.Fabric", tell: Callable[[str], None], only: Callable[[Stage], bool]
-) -> None:
+    work: Work, fabric: "lightning.Fabric", tell: Callable[[str], None], only: Callable[[Stage], bool],
+    share: "Share | None",
+) -> None:  # fmt: skip
     from dermdistill.recipe.session import Session
 
-    session, stages = Session(work, fabric, tell), plan(work)
+    session, stages = Session(work, fabric, tell, share), plan(work)
     for stage in stages:
         if not _is_wanted(stage, only):
             continue

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dermdistill.data.manifest import read_manifest
 from dermdistill.data.splits import Splits, read_splits
+from dermdistill.distillation.share import Share
 from dermdistill.recipe.parts import parts
 from dermdistill.recipe.work import Work
 from dermdistill.training.cohort import Cohort
@@ -23,6 +24,8 @@ class Session:
     """Launched already."""
     tell: Callable[[str], None] = print
     """Says a line."""
+    share: Share | None = None
+    """Of each bank, what this call computes; by default all."""
 
     @cached_property
     def manifest(self) -> pd.DataFrame:

@@ -86,29 +86,41 @@ def teacher_hashes(work: Work) -> list[Any]:
 def fill_bank(work: Work, session: "Session") -> str:
     """Write every teacher's logits for every view of the training images, those that are not there yet.
 
-    Only teachers of whom the bank lacks something are loaded. What a bank of another part holds of them is copied.
+    Only teachers of whom the bank lacks something are loaded. What a bank of another part holds of them is copied, and
+    so are the shares that other calls have computed. A call for a share writes that alone.
     """
     from dermdistill.distillation.bank import Bank
     from dermdistill.distillation.foreign import write_table
+    from dermdistill.distillation.share import shares_of
     from dermdistill.distillation.soften import write_teacher
     from dermdistill.distillation.teach import load_teacher
 
+    share = session.share
+    folder = work.bank if share is None else share.folder(work.bank)
     cohort, spec = session.cohort(work), work.recipe.soften
     identity, runs = _identity(work, cohort.manifest_sha256), [Run(folder) for folder in work.ensemble]
-    missing = Bank.missing(work.bank, identity, teacher_hashes(work), spec.views)
+    missing = Bank.missing(folder, identity, teacher_hashes(work), spec.views)
     part = {"split": cohort.split, "splits": cohort.splits.sha256}
     others = [work.of(name).bank for name in part_names(work.recipe.split) if name != work.part]
-    mark(work.folder, _marker(work), part)
+    others += shares_of(work.bank) if share is None else [work.bank]
+    if share is None:
+        mark(work.folder, _marker(work), part)
     tables = [run for run in runs if run.finished().model == TABLE]
     for run in runs:
         if run not in tables and run.finished().model_sha256 in missing:
             teacher, header = load_teacher(run.folder)
             teacher.arithmetic = session.fabric.autocast  # the precision that the recipe trains in
             images = cohort.images(header.image_size, header.classes)["train"]
+            if share is not None:
+                images = share.of(images, spec.batch_size)
             write_teacher(
-                work.bank, identity, teacher, _facts(header, cohort), images, spec.views,
+                folder, identity, teacher, _facts(header, cohort), images, spec.views,
                 device=session.fabric.device, batch_size=spec.batch_size, others=others,
             )  # fmt: skip
+    if share is not None:
+        return (
+            f"soften: part {share.number} of {share.count} in {folder}; `dermdistill soften` without --part joins them"
+        )
     for run in tables:  # after the networks, which know which images can be read
         if run.finished().model_sha256 in missing:
             write_table(work.bank, identity, run, cohort, spec)

@@ -8,6 +8,8 @@ from typing import Any
 from safetensors.torch import load_file
 
 from dermdistill.data.licensing import known_licences
+from dermdistill.data.training_keys import NAME as TRAINING_KEYS
+from dermdistill.data.training_keys import write_training_keys
 from dermdistill.files import sha256_file
 from dermdistill.networks.cost import count
 from dermdistill.networks.registry import Network
@@ -64,6 +66,9 @@ def train_classifier(training: Training, cohort: Cohort, folder: str | Path) -> 
     run = Run(Path(folder))
     if run.is_complete():
         return run
+    if fabric.is_global_zero:
+        seen = cohort.manifest[cohort.manifest["image_id"].isin(cohort.roles["train"])]
+        write_training_keys(seen, run.folder / TRAINING_KEYS)
     sets = cohort.images(training.image_size, training.classes)
     done = fit(training.make_task(sets), module, training.train, training.seed, run, fabric)
     if fabric.is_global_zero:

@@ -8,11 +8,12 @@ checkpoint ends with the same weights, bit for bit on a CPU.
 import contextlib
 import importlib
 import math
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 import lightning_fabric as lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric.loggers import TensorBoardLogger
 from rich.progress import Progress
 from timm.utils import ModelEmaV3
@@ -57,9 +59,17 @@ class Task(Protocol):
 
 
 def make_fabric(
-    accelerator: str = "auto", devices: int | str = 1, precision: str = "32-true", tensorboard: Path | None = None
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    precision: str = "32-true",
+    tensorboard: Path | None = None,
+    loggers: Sequence[Any] = (),
 ) -> lightning.Fabric:
     """A Fabric for the CPU, one GPU or several (DDP), with a folder for TensorBoard's event files if wanted.
+
+    Each of `loggers` gets an epoch's figures at its end: `log_metrics(figures, step)`.
+
+    Under `torchrun` there are as many devices and machines as it was started for, whatever `devices` says.
 
     From here on the process keeps the memory that it frees (`dermdistill.training.memory`).
 
@@ -70,15 +80,20 @@ def make_fabric(
     if tensorboard is not None:
         importlib.import_module("tensorboard")
     keep_freed_memory()
-    several = devices not in (1, "1")
+    nodes = 1
+    if dist.is_available() and dist.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    several = nodes > 1 or devices not in (1, "1")
     strategy = "ddp" if several else "auto"
     try:
         return lightning.Fabric(
             accelerator=accelerator,
             devices=devices,
+            num_nodes=nodes,
             strategy=strategy,
             precision=precision,  # type: ignore[arg-type]
-            loggers=[] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")],
+            loggers=[*loggers, *([] if tensorboard is None else [TensorBoardLogger(tensorboard, name="", version="")])],
         )
     except (ValueError, RuntimeError) as error:
         raise InputError(
@@ -171,6 +186,7 @@ class _Loop:
             batch = self.task.batch(rows, epoch, self.fabric.device)
             loaded = time.perf_counter()
             loss = self._step(batch, epoch, step)
+            loss, stopped = self._shared(loss)
             ended = time.perf_counter()
             self.done.step += 1
             self.done.loss_sum += loss
@@ -178,20 +194,20 @@ class _Loop:
             self.done.timing["data"] += loaded - began
             self.done.timing["step"] += ended - loaded
             tell(loss)
-            stopped = self._stopped()
             if stopped or time.monotonic() - self.saved >= self.spec.checkpoint_seconds:
                 self._save()
             if stopped:
                 raise KeyboardInterrupt
 
-    def _stopped(self) -> bool:
-        """Whether a process was asked to stop; then all do, after the same step."""
+    def _shared(self, loss: float) -> tuple[float, bool]:
+        """The loss of the whole batch, of which each process has a part, and whether one of them was asked to stop;
+        then all do, after the same step."""
         if self.fabric.world_size == 1:
-            return bool(self.stop_requests)
-        asked = torch.tensor(float(len(self.stop_requests)), device=self.fabric.device)
-        total = self.fabric.all_reduce(asked, reduce_op="sum")
-        assert isinstance(total, Tensor)
-        return bool(total > 0)
+            return loss, bool(self.stop_requests)
+        own = torch.tensor([loss, float(len(self.stop_requests))], device=self.fabric.device)
+        mean = self.fabric.all_reduce(own, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return float(mean[0]), bool(mean[1] > 0)
 
     def _step(self, batch: Any, epoch: int, step: int) -> float:
         position = epoch * self.steps + step

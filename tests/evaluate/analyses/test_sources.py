@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
-from dermdistill.evaluate.analyses.subgroups import draw, subgroups
+from dermdistill.evaluate.analyses.subgroups import draw, groups_of, subgroups
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
 
@@ -20,7 +20,7 @@ def scored(manifest: pd.DataFrame) -> Scored:
 def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scored):
     better = Scored(scored.p + 0.5 * scored.y, scored.y, None, None)
     weights = resamples(clusters(manifest), 200, 0)
-    drawn = {name: draw(manifest, part, weights) for name, part in (("first", scored), ("better", better))}
+    drawn = {name: draw(groups_of(manifest), part, weights) for name, part in (("first", scored), ("better", better))}
     found = by_source(drawn, "first")
     assert set(found) == {"first", "second"}
     for source, entry in found.items():
@@ -35,7 +35,7 @@ def test_models_are_compared_on_each_source(manifest: pd.DataFrame, scored: Scor
 
 
 def test_one_source_is_not_told_twice(manifest: pd.DataFrame, scored: Scored):
-    drawn = draw(manifest.assign(source="first"), scored, np.ones((3, len(manifest))))
+    drawn = draw(groups_of(manifest.assign(source="first")), scored, np.ones((3, len(manifest))))
     assert by_source({"m": drawn}, "m") == {}
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dermdistill.evaluate.analyses.subgroups import FEWEST, draw, subgroups
+from dermdistill.evaluate.analyses.subgroups import FEWEST, draw, groups_of, subgroups
 from dermdistill.evaluate.intervals import clusters, resamples
 from dermdistill.evaluate.metrics import Scored
 
@@ -15,7 +15,7 @@ def scored(manifest: pd.DataFrame) -> Scored:
 
 
 def test_each_group_is_judged_on_its_own_images(manifest: pd.DataFrame, scored: Scored):
-    found = subgroups(draw(manifest, scored, resamples(clusters(manifest), 200, 0)))
+    found = subgroups(draw(groups_of(manifest), scored, resamples(clusters(manifest), 200, 0)))
     for column, group in (("source", "second"), ("sex", "female"), ("site", "back")):
         mask = (manifest[column] == group).to_numpy(bool)
         entry = found[f"{column}: {group}"]
@@ -25,7 +25,7 @@ def test_each_group_is_judged_on_its_own_images(manifest: pd.DataFrame, scored: 
 
 
 def test_too_few_give_a_reason_instead_of_a_figure(manifest: pd.DataFrame, scored: Scored):
-    entry = subgroups(draw(manifest, scored, resamples(clusters(manifest), 200, 0)))["site: scalp"]
+    entry = subgroups(draw(groups_of(manifest), scored, resamples(clusters(manifest), 200, 0)))["site: scalp"]
     assert entry.positives < FEWEST
     assert entry.value is None
     assert entry.reason == f"needs 10 melanomas and 10 others, has {entry.positives} and {entry.n - entry.positives}"
@@ -33,7 +33,7 @@ def test_too_few_give_a_reason_instead_of_a_figure(manifest: pd.DataFrame, score
 
 def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, scored: Scored):
     manifest["age"] = np.resize([0, 29.5, 30, 49, 50, 69, 70, 120, np.nan], len(manifest))
-    found = subgroups(draw(manifest, scored, resamples(clusters(manifest), 2, 0)))
+    found = subgroups(draw(groups_of(manifest), scored, resamples(clusters(manifest), 2, 0)))
     bands = {name: entry.n for name, entry in found.items() if name.startswith("age")}
     assert list(bands) == ["age: 0-29", "age: 30-49", "age: 50-69", "age: 70 and over"]
     assert sum(bands.values()) == manifest["age"].notna().sum()
@@ -42,4 +42,6 @@ def test_ages_fall_into_bands_without_gap_or_overlap(manifest: pd.DataFrame, sco
 
 def test_what_no_image_has_makes_no_group(manifest: pd.DataFrame, scored: Scored):
     manifest["sex"] = pd.NA
-    assert not any(name.startswith("sex") for name in subgroups(draw(manifest, scored, np.ones((3, len(manifest))))))
+    assert not any(
+        name.startswith("sex") for name in subgroups(draw(groups_of(manifest), scored, np.ones((3, len(manifest)))))
+    )

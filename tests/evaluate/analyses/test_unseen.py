@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dermdistill.evaluate.predictions import ModelPredictions, pool
+from dermdistill.evaluate.render.text import interval
 from dermdistill.evaluate.report import evaluate
 
 
@@ -43,7 +44,16 @@ def test_the_drop_of_each_source(manifest: pd.DataFrame, make_model, tmp_path: P
         assert drop.drop.value == pytest.approx(unknown - known)
         assert drop.drop.high is not None
         assert drop.drop.high < 0
+    # the one number: each source's pairs of a melanoma and another lesion weigh what there are of them
+    pairs = {source: of.positives * (of.n - of.positives) for source, of in entry.sources.items()}
+    for when in ("known", "unknown"):
+        areas = {source: getattr(of, when).value for source, of in entry.sources.items()}
+        expected = sum(pairs[source] * areas[source] for source in pairs) / sum(pairs.values())
+        assert getattr(entry.overall, when).value == pytest.approx(expected)
+    gap = entry.overall.drop
+    assert gap.value == pytest.approx(entry.overall.unknown.value - entry.overall.known.value)
     page = (tmp_path / "report.html").read_text()
+    assert f"the AUROC within sources changes by {interval(gap, signed=True)} (unknown)" in page
     assert 'id="unseen"' in page
     assert "Where training left the source out" in page
 

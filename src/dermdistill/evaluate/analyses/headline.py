@@ -23,7 +23,7 @@ class Model(Provenance):
     thresholds: dict[str, Threshold]
     """By operating point."""
     realised: dict[str, dict[str, Figure]]
-    """Sensitivity, specificity, ppv and npv on the judged images, by operating point."""
+    """Sensitivity, specificity, ppv, npv and number needed to biopsy on the judged images, by operating point."""
     metrics: dict[str, Counted]
     ece_if_calibrated: float
     parts: dict[str, float | None] = Field(default_factory=dict)
@@ -75,6 +75,7 @@ def _realised(judged: Judged, weights: np.ndarray) -> dict[str, dict[str, Figure
     reasons = {
         "sensitivity": "no melanoma among the images", "specificity": "only melanomas among the images",
         "ppv": "no image reaches the threshold", "npv": "all images reach the threshold",
+        "number_needed": "no melanoma reaches the threshold",
     }  # fmt: skip
     found = {}
     for name, point in judged.chosen.thresholds.items():

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from dermdistill.evaluate.analyses.seeds import recipe_of
+from dermdistill.evaluate.analyses.sources import draw_within
 from dermdistill.evaluate.comparison import Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
@@ -38,6 +39,9 @@ class Unseen(Strict):
     known: str
     """The same model, trained on all sources."""
     sources: dict[str, Drop]
+    overall: Drop | None = None
+    """All sources together, each melanoma compared with other lesions of its own source alone: the one number for what
+    an unknown camera costs. Older reports have none."""
 
 
 def unseen(comparison: Comparison) -> dict[str, Unseen]:
@@ -47,7 +51,7 @@ def unseen(comparison: Comparison) -> dict[str, Unseen]:
         sources = {}
         for source in sorted(comparison.table["source"].unique()):
             sources[source] = _drop(comparison, (known, name), (comparison.table["source"] == source).to_numpy(bool))
-        found[name] = Unseen(known=known, sources=sources)
+        found[name] = Unseen(known=known, sources=sources, overall=_overall(comparison, (known, name)))
     return found
 
 
@@ -68,6 +72,22 @@ def _pairs(models: dict[str, ModelPredictions]) -> dict[str, str]:
         if len(same) == 1:
             pairs[name] = same[0]
     return pairs
+
+
+def _overall(comparison: Comparison, pair: tuple[str, str]) -> Drop:
+    """The drop from the first of a pair to the second within sources."""
+    table = comparison.table.assign(collection=None)
+    y = table["melanoma"]
+    scored = {name: comparison.scored[name] for name in pair}
+    drawn = draw_within(table, scored, comparison.weights)
+    if not drawn:  # one source
+        drawn = {name: in_blocks(partial(auroc, scored[name]), comparison.weights) for name in pair}
+    known, unknown = (drawn[name] for name in pair)
+    why = "no source holds melanomas and others"
+    return Drop(
+        n=len(y), positives=int(y.sum()),
+        known=figure(known, why), unknown=figure(unknown, why), drop=difference(unknown, known),
+    )  # fmt: skip
 
 
 def _drop(comparison: Comparison, pair: tuple[str, str], of: np.ndarray) -> Drop:

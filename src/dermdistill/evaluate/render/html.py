@@ -9,6 +9,7 @@ from markupsafe import Markup
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
+from dermdistill.evaluate.render.cases import Cases
 from dermdistill.evaluate.render.samples import Sample
 from dermdistill.evaluate.render.sections import SECTIONS, Material
 from dermdistill.evaluate.render.text import interval, verdict
@@ -24,13 +25,14 @@ class _Drawn:
     body: Markup
 
 
-def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ()) -> str:
+def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = (), cases: Cases | None = None) -> str:
     """Draw a report.
 
     Args:
         report: the figures.
         comparison: the probabilities that the plots are drawn from, and the runs' training curves.
         samples: images to show.
+        cases: the images on which a model is most right and most wrong.
     """
     environment = Environment(
         loader=PackageLoader("dermdistill.evaluate.render"), autoescape=select_autoescape(["html", "j2"])
@@ -40,7 +42,7 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = ())
         report=report,
         verdict=verdict(report),
         crossed=report.chosen_on == CROSS_FITTED,
-        sections=list(_sections(environment, Material(report, comparison, samples))),
+        sections=list(_sections(environment, Material(report, comparison, samples, cases))),
     )
 
 

@@ -66,7 +66,7 @@ def undefined_reasons(report: Report) -> list[str]:
 def verdict(report: Report) -> list[str]:
     """What the report finds, in sentences: how well the student does, against what, and what it rests on."""
     of = report.data
-    name = _subject(report)
+    name = subject(report)
     model = report.models[name]
     auroc = model.metrics["auroc"]
     images = f"{of.n:,} {of.role} images of {of.clusters:,} lesions ({of.positives:,} melanomas)"
@@ -82,6 +82,11 @@ def verdict(report: Report) -> list[str]:
             f"to know the camera alone gives {interval(report.within.alone)}."
         )
     for unknown, entry in report.unseen.items():
+        if entry.overall is not None:
+            cost = interval(entry.overall.drop, signed=True)
+            sentences.append(
+                f"From a known to an unknown camera the AUROC within sources changes by {cost} ({unknown})."
+            )
         drops = " and ".join(f"{interval(of.drop, signed=True)} on {source}" for source, of in entry.sources.items())
         sentences.append(f"Where training left the source out, the AUROC changes by {drops} ({unknown}).")
     more = len(report.models) - 2
@@ -90,7 +95,7 @@ def verdict(report: Report) -> list[str]:
     return sentences
 
 
-def _subject(report: Report) -> str:
+def subject(report: Report) -> str:
     """The model that the verdict is of: the first student beside the baseline, else the first beside it."""
     others = [name for name in report.models if name != report.baseline]
     students = [name for name in others if report.models[name].stage == "student"]
