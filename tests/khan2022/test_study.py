@@ -293,7 +293,7 @@ def test_a_loss_of_another_scale_has_a_panel_of_its_own():
                     "accuracy": 0.6} for number in range(3)]  # fmt: skip
         return curves(history, "row").split("<g transform=")[1:]
 
-    alone, distilled = drawn(2.1), drawn(63.0)
+    alone, distilled = drawn(2.0), drawn(63.0)
     assert [part.count("<polyline") for part in alone] == [2, 2]
     assert [part.count("<polyline") for part in distilled] == [2, 1, 1]
     assert ">loss, with the soft term</text>" in distilled[1]
