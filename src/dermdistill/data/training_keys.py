@@ -10,6 +10,7 @@ patients are numbered can try all numbers.
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,8 @@ def training_keys(images: pd.DataFrame) -> TrainingKeys:
 def write_training_keys(images: pd.DataFrame, path: Path) -> None:
     """Write the hashed keys of images; equal images give equal bytes."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **{kind.replace(" ", "_"): found for kind, found in training_keys(images).items()})
+        found: dict[str, Any] = {kind.replace(" ", "_"): hashes for kind, hashes in training_keys(images).items()}
+        np.savez_compressed(stream, **found)
 
 
 def read_training_keys(path: Path) -> TrainingKeys:

@@ -59,7 +59,7 @@ def scrambled_answers(bundle: Bundle, seed: int = 0) -> dict[str, Callable[[np.n
     Returns:
         By the share of layers in words, functions of images uint8 [N, S, S, 3] that give probabilities [N].
     """
-    found = {}
+    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
     for share in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "scrambled.onnx"

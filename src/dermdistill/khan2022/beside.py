@@ -114,7 +114,7 @@ def _sets(study: Study, one: Beside) -> dict[str, Any]:
     mine = np.array([name in one.unseen for name in study.pool.ids])
     chance = np.full(len(study.pool), np.nan)
     chance[mine] = _melanoma(one.bundle, study.pool, np.flatnonzero(mine))
-    found = {}
+    found: dict[str, Any] = {}
     for protocol in PROTOCOLS:
         rows = [row for row in rows_of("2", study.settings, protocol) if _is_done(study, row)]
         if rows:

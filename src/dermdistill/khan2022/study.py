@@ -174,7 +174,7 @@ def trained(study: Study, row: Row, seed: int, which: str) -> nn.Module:
     model = build_system(row.system, image_size=study.settings.image_size, weights="none")
     last = run.folder / "last.safetensors"
     model.load_state_dict(load_file(last if which == "last" and last.exists() else run.weights()))
-    return model.eval().to(study.fabric.device, memory_format=torch.channels_last)
+    return model.eval().to(study.fabric.device).to(memory_format=torch.channels_last)
 
 
 def targets_of(study: Study, row: Row, seed: int) -> Tensor:

@@ -98,7 +98,7 @@ def _decode(size: int) -> str:
 
 
 def _system(name: str, image_size: int, device: torch.device) -> Callable[[Tensor], Any]:
-    model = build_system(name, image_size=image_size, weights="none").eval().to(device, memory_format=_FAST)
+    model = build_system(name, image_size=image_size, weights="none").eval().to(device).to(memory_format=_FAST)
     entry = entry_of(name, Faults())
     return lambda pixels: model(entry(pixels)).cpu()
 

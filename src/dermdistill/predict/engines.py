@@ -83,7 +83,8 @@ def carry_out(
     if ray is not None:
         found = _on_ray(ray, plan, todo, threads or 1) if todo else iter(())
     else:
-        found = (make_shard(predictor, settings, *reversed(plan.task(shard))) for shard in todo)
+        tasks = map(plan.task, todo)
+        found = (make_shard(predictor, settings, images, place) for place, images in tasks)
     yield from ((counts, False) for counts in found)
 
 

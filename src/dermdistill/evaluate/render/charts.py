@@ -98,7 +98,14 @@ def _against(models: Mapping[str, Model], places: dict[str, float], order: list[
         figure, colour = model.metrics["auroc"], look(order.index(name))["color"]
         if figure.low is not None and figure.high is not None:
             axes.plot([places[name]] * 2, [figure.low, figure.high], linewidth=1.2, color=colour)
-        axes.plot([places[name]], [figure.value], "o", markersize=5, color=colour, label=name)
+        axes.plot(
+            [places[name]],
+            [float("nan") if figure.value is None else figure.value],
+            "o",
+            markersize=5,
+            color=colour,
+            label=name,
+        )
     values = {name: float(model.metrics["auroc"].value or 0) for name, model in models.items()}
     best = best_so_far({name: (places[name], value) for name, value in values.items()})
     axes.step(*zip(*best, strict=True), where="post", color="#94a3b8", linewidth=1, zorder=0)

@@ -84,7 +84,8 @@ def load_photographs(manifest: pd.DataFrame, size: int, per_source: int, seed: i
         generator.permutation(np.flatnonzero(manifest["source"] == source))[:per_source]
         for source in sorted(manifest["source"].unique())
     ])  # fmt: skip
-    table, pixels = manifest.iloc[np.sort(rows)], []
+    table = manifest.iloc[np.sort(rows)]
+    pixels: list[np.ndarray | None] = []
     for path in table["path"]:
         try:
             pixels.append(resize_square(load_rgb(path), size))

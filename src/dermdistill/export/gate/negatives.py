@@ -47,7 +47,7 @@ def torn(count: int, dermoscopic: np.ndarray, seed: int) -> np.ndarray:
     found, kinds = np.empty((count, *dermoscopic.shape[1:]), np.uint8), list(TORN.values())
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        chosen = dermoscopic[rng.integers(0, len(dermoscopic), _PARTS)]
+        chosen = list(dermoscopic[rng.integers(0, len(dermoscopic), _PARTS)])
         found[number] = kinds[number % len(kinds)](dermoscopic.shape[1], rng, chosen)
     return found
 
@@ -57,7 +57,7 @@ def _finished(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = Image.fromarray(pixels)
     if rng.random() < 0.4:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5) * len(pixels) / 112))
-    made = np.asarray(image, np.float32)
+    made: np.ndarray = np.asarray(image, np.float32)
     if rng.random() < 0.3:
         made = made * (1 + rng.uniform(-0.4, 0.4) * _ramp(len(pixels), rng)[..., None])
     if rng.random() < 0.5:
