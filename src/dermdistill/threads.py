@@ -9,8 +9,6 @@ why the package sets them when it is imported, before torch is.
 import os
 import sys
 
-from dermdistill.errors import InputError
-
 WAIT_POLICY = "OMP_WAIT_POLICY"
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -26,6 +24,8 @@ def use(threads: int) -> None:
     Raises:
         InputError: fewer than one.
     """
+    from dermdistill.errors import InputError
+
     if threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     for name in COUNTS:

@@ -112,7 +112,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(serving, form, monkeypatch):
 def test_a_broken_model_is_the_services_fault_and_its_words_stay_inside(serving, photo, form, monkeypatch):
     broken = Predictor(threads=1)
     with serving(model=broken) as client:
-        monkeypatch.setattr(broken, "_probabilities", lambda images: images[:, 0, 0, :1] * float("nan") + [[0.0] * 7])
+        monkeypatch.setattr(broken, "_forward", lambda images: images[:, 0, 0, :1] * float("nan") + [[0.0] * 7])
         nan = client.post("/v1/predict", **form(photo()))
         assert nan.status_code == 500
         assert nan.json()["type"] == "urn:dermdistill:model"
@@ -120,7 +120,7 @@ def test_a_broken_model_is_the_services_fault_and_its_words_stay_inside(serving,
         def fail(images):
             raise OSError("secret place")
 
-        monkeypatch.setattr(broken, "_probabilities", fail)
+        monkeypatch.setattr(broken, "_forward", fail)
         failed = client.post("/v1/predict", **form(photo()))
         assert failed.status_code == 500
         assert "secret" not in failed.text

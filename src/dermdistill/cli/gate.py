@@ -11,6 +11,11 @@ from dermdistill.cli.options import JsonOption, print_json
 app = typer.Typer(help="Make a gate, which refuses images that a model may not judge.", no_args_is_help=True)
 
 
+@app.callback()
+def _gates() -> None:
+    pass
+
+
 @app.command()
 def fit(
     manifest: Annotated[Path, typer.Argument(help="Dermoscopic images.")],
