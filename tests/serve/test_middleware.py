@@ -118,7 +118,10 @@ def test_figures_count_what_happened(serving, photo, form):
     assert "process_resident_memory_bytes" in found.text
 
 
-def test_the_log_of_the_server_is_json_on_standard_output(capsys):
+def test_the_log_of_the_server_is_json_on_standard_output(capsys, monkeypatch):
+    # dictConfig shuts all handlers down. absl's, where a test of this process has imported it, then closes the standard
+    # error that it has kept: pytest's own, while capsys stands in for it.
+    monkeypatch.setattr(logging, "shutdown", lambda handlers: None)
     try:
         logs.configure()
         logging.getLogger("uvicorn.error").info("Shutting %s", "down")
