@@ -38,8 +38,14 @@ class Deployed(nn.Module):
         return logits, (logits / self.temperature).softmax(1)
 
 
-def write_onnx(model: Deployed, size: int, path: Path, metadata: dict[str, str]) -> None:
-    """Write the graph: input `image`, outputs `logits` and `probabilities`, dynamic batch.
+def write_onnx(
+    model: nn.Module,
+    size: int,
+    path: Path,
+    metadata: dict[str, str],
+    outputs: Sequence[str] = ("logits", "probabilities"),
+) -> None:
+    """Write the graph of a network that takes `image` [N, 3, S, S]: dynamic batch, named outputs.
 
     Traces of the source code (stack traces, local paths) that the exporter leaves in the nodes are taken out.
 
@@ -48,10 +54,11 @@ def write_onnx(model: Deployed, size: int, path: Path, metadata: dict[str, str])
         size: side of the input in pixels.
         path: the file.
         metadata: stored in the graph's metadata_props.
+        outputs: the names of what the network gives, by default those of `Deployed`.
     """
     program = torch.onnx.export(
         model, (torch.zeros(2, 3, size, size),), dynamo=True, external_data=False, opset_version=OPSET,
-        input_names=["image"], output_names=["logits", "probabilities"], verbose=False,
+        input_names=["image"], output_names=list(outputs), verbose=False,
         dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
     )  # fmt: skip
     if program is None:

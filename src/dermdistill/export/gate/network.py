@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dermdistill.export.formats.onnx import OPSET, strip_traces
+from dermdistill.export.formats.onnx import write_onnx
 from dermdistill.predict.gate import KEY, REASONS, GateFacts
 
 SIDE = 56
@@ -131,18 +130,7 @@ def write_gate(network: GateNetwork, facts: GateFacts, path: Path) -> None:
         facts: stored as JSON.
         path: the file.
     """
-    program = torch.onnx.export(
-        network, (torch.zeros(2, 3, facts.size, facts.size),), dynamo=True, external_data=False, opset_version=OPSET,
-        input_names=["image"], output_names=["measures", "excess"], verbose=False,
-        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
-    )  # fmt: skip
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    model = program.model_proto
-    strip_traces(model)
-    onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
+    write_onnx(network, facts.size, path, {KEY: facts.model_dump_json()}, ("measures", "excess"))
 
 
 def macs(size: int, width: int = WIDTH) -> int:
