@@ -20,10 +20,10 @@ page: setup ## Write the page that judges images in the browser into dist/page/
 	$(VENV)/dermdistill page --to dist/page
 
 test: setup ## Run the tests, in two processes
-	$(VENV)/python -m pytest -n 2 --dist loadfile
+	$(VENV)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 coverage: setup ## Run the tests and measure branch coverage; below the floor in pyproject.toml it fails
-	$(VENV)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	$(VENV)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 --cov --cov-report=
 	$(VENV)/python -m coverage report
 
 fuzz: setup ## Fuzz the readers of files from elsewhere for ten minutes (FUZZ_SECONDS=…); Linux on x86_64

@@ -47,6 +47,23 @@ def test_the_command_line_asks_openvino(with_openvino, photos):
     assert rows[0]["p_melanoma"] == pytest.approx(rows[1]["p_melanoma"], abs=1e-4)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO changes the stack on Linux")
+def test_openvino_leaves_the_stack_of_signal_handlers_as_it_was(with_openvino):
+    """On its own, which is too small for AMX registers, a Ctrl-C could end in a segmentation fault."""
+    code = (
+        "import signal\n"
+        "from dermdistill.predict.predictor import Predictor\n"
+        "from dermdistill.predict.signal_stack import signal_stack\n"
+        "before = signal_stack()\n"
+        "Predictor(threads=1, runtime='openvino')\n"
+        "assert signal_stack() == before\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('stopped'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
+    assert run.stdout == "stopped\n"
+
+
 def test_openvino_sends_nothing(with_openvino):
     code = (
         "import sys, numpy as np\n"

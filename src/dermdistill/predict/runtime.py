@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from dermdistill.errors import InputError, IntegrityError, MissingExtraError, did_you_mean
+from dermdistill.predict.signal_stack import kept_signal_stack
 from dermdistill.privacy import onnx_runtime, openvino
 
 RuntimeName = Literal["onnxruntime", "openvino", "executorch", "litert"]
@@ -113,7 +114,8 @@ class OpenVino:
             options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams or threads}
         self.graph = graph
         try:
-            self._model = runtime.compile_model(str(graph), "CPU", options)
+            with kept_signal_stack():
+                self._model = runtime.compile_model(str(graph), "CPU", options)
             self._shape, self._made_of = self._model.inputs[0].partial_shape, runtime.PartialShape
             self.inputs = {name for part in self._model.inputs for name in part.names}
             self.outputs = {name for part in self._model.outputs for name in part.names}
