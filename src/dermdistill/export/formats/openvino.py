@@ -10,6 +10,7 @@ import numpy as np
 
 from dermdistill.export.formats.form import FLOAT16, FLOAT32, INT8, Format, Source, probabilities
 from dermdistill.predict.runtime import OnnxRuntime, OpenVino, as_batch
+from dermdistill.predict.signal_stack import kept_signal_stack
 from dermdistill.privacy import openvino
 
 
@@ -42,10 +43,11 @@ def make_int8(source: Source, folder: Path) -> dict[str, str]:
     }
     differences: dict[str, float] = {}
     for name, estimator in ranges.items():
-        quantised = nncf.quantize(
-            model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=estimator),
-        )  # fmt: skip
+        with kept_signal_stack():
+            quantised = nncf.quantize(
+                model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=estimator),
+            )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="dermdistill-int8-") as made:
             paths = [Path(made) / file for file in INT8_FORMAT.files]
             _save(quantised, paths[0], half=False)
