@@ -28,9 +28,9 @@ from torch import Tensor
 
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.khan2022.data import Pixels
-from dermdistill.khan2022.recipe import TABLES, Row, changed, named_rows, settings_of
+from dermdistill.khan2022.recipe import TABLES, Row, changed, named_rows, settings_of, timed_systems
 from dermdistill.khan2022.report import write_report
-from dermdistill.khan2022.reproduce import open_study, require_sizes, timed_systems
+from dermdistill.khan2022.reproduce import open_study, require_sizes
 from dermdistill.khan2022.study import Study, kept_epoch, run_row
 from dermdistill.khan2022.timing import measure_timing
 from dermdistill.recipe.pack import MIB, Volumes, unpack

@@ -79,8 +79,11 @@ def test_the_clock_runs_alone_and_its_ratios_are_printed(tmp_path):
         (["--budget", "full"], r"--data is needed: the folder of the paper's four \.npy arrays"),
         (["--teacher", "nobody"], "no system is called"),
         (["--clock-only", "--table", "2"], "--clock-only times every system and trains no row"),
-        (["--image-size", 64], "images of 64 px are too small: Inception-v3 needs at least 75 px"),
-        (["--row", "dsnet-distilled", "--image-size", 24], "24 px are too small: ResNet-50 needs at least 32 px"),
+        (["--image-size", 64], "images are too small: Inception-v3 needs at least 75 px, not 64"),
+        (
+            ["--row", "dsnet-distilled", "--image-size", 24],
+            "images are too small: ResNet-50 needs at least 32 px, not 24",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path, arguments, match):

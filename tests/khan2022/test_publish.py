@@ -92,7 +92,9 @@ def _line(text, name):
 
 def test_an_unfinished_study_is_published_with_what_is_to_do(script, study, tmp_path, capsys):
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
-    measure_timing(study.pool, ["dsnet"], 24, study.settings.timing, study.fabric.device, tmp_path / "timing.json")
+    measure_timing(
+        study.pool, {"dsnet": ("dsnet", 24)}, 24, study.settings.timing, study.fabric.device, tmp_path / "timing.json"
+    )
     _call(script, tmp_path, "--timing", tmp_path)
     assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
     out = tmp_path / "results"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dermdistill.errors import DermdistillError
+from dermdistill.errors import DermdistillError, InputError
 from dermdistill.khan2022 import study as study_module
 from dermdistill.khan2022.drawing import curves, standalone
 from dermdistill.khan2022.grid import mean_sd
 from dermdistill.khan2022.markdown import grids
-from dermdistill.khan2022.recipe import PoolSpec, Row, Settings, TrainingSpec, named_rows
+from dermdistill.khan2022.recipe import PoolSpec, Row, Settings, TimingSpec, TrainingSpec, named_rows, timed_systems
 from dermdistill.khan2022.report import page, sweeps, write_report
 from dermdistill.khan2022.study import Study, run_row, targets_of, teacher_of
 from dermdistill.khan2022.tables import contents, differences
@@ -42,14 +43,14 @@ def done(tmp_path_factory):
     return study, said
 
 
-def _pool():
+def _pool(size=24):
     import importlib.util
     from pathlib import Path
 
     spec = importlib.util.spec_from_file_location("paper_conftest", Path(__file__).with_name("conftest.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.pool_of()
+    return module.pool_of(size=size)
 
 
 def _row(name, protocol="corrected") -> Row:
@@ -331,8 +332,9 @@ def test_every_system_is_timed_on_the_same_images_in_one_run(make_pool, tmp_path
     pool = make_pool(size=32)
     device = torch.device("cpu")
     spec = TINY.timing.model_copy(update={"images": 10, "batch_size": 4, "repeats": 1})
+    both = {"dsnet": ("dsnet", 32), "mobilenet": ("mobilenet", 32)}
     reads = pool.pixels.reads
-    found = measure_timing(pool, ["dsnet", "mobilenet"], 32, spec, device, tmp_path / "timing.json")
+    found = measure_timing(pool, both, 32, spec, device, tmp_path / "timing.json")
     assert pool.pixels.reads - reads == 4, "three batches and one to warm up, whatever the number of systems"
     dsnet, mobilenet = found["systems"]["dsnet"], found["systems"]["mobilenet"]
     assert dsnet["forward_ratio"] == dsnet["with_decoding_ratio"] == 1
@@ -340,6 +342,35 @@ def test_every_system_is_timed_on_the_same_images_in_one_run(make_pool, tmp_path
     extra = mobilenet["with_decoding_seconds"] - mobilenet["forward_seconds"]
     assert extra == pytest.approx(found["decode_seconds"])
     assert found["for_images"] == 3000
-    again = measure_timing(pool, ["dsnet", "mobilenet"], 32, spec, device, tmp_path / "timing.json")
+    again = measure_timing(pool, both, 32, spec, device, tmp_path / "timing.json")
     assert again == found
-    assert measure_timing(pool, ["dsnet"], 32, spec, device, tmp_path / "timing.json") != found
+    assert measure_timing(pool, {"dsnet": ("dsnet", 32)}, 32, spec, device, tmp_path / "timing.json") != found
+
+
+def test_a_system_has_rows_at_a_further_size_with_a_teacher_of_that_size(done, tmp_path):
+    study, _ = done
+    settings = TINY.model_copy(update={"also_at": {"dsnet": (32,)}, "timing": TimingSpec(images=4, batch_size=4)})
+    opened = []
+
+    def open_at(size):
+        opened.append(size)
+        return replace(_pool(size), sha256=study.pool.sha256)
+
+    larger = Study(settings, study.pool, tmp_path, study.fabric, lambda line: None, open_at)
+    rows = named_rows(["teacher-32", "dsnet-distilled-32", "dsnet-alone-32"], ["2"], settings, "corrected")
+    assert [row.image_size for row in rows] == [32, 32, 32]
+    for row in rows:
+        run_row(larger, row, 0)
+    assert opened == [32], "the images are opened once"
+    assert len(_count(larger)) == 3, "the teacher's row is the teacher of the distilled one"
+    entries = {entry["name"]: entry for entry in write_report(larger)["tables"]["2"] if entry["seeds"]}
+    assert {name: entry["image_size"] for name, entry in entries.items()} == {row.name: 32 for row in rows}
+    usual = run_row(larger, named_rows(["dsnet-alone"], ["2"], settings, "corrected")[0], 0)
+    assert usual["macs"] < entries["dsnet-alone-32"]["seeds"][0]["macs"]
+    timing = measure_timing(
+        study.pool, timed_systems(settings), 24, settings.timing, torch.device("cpu"), tmp_path / "t"
+    )
+    assert {name: found["image_size"] for name, found in timing["systems"].items()} == {"dsnet": 24, "dsnet-32": 32}
+    alone = Study(settings, study.pool, tmp_path / "alone", study.fabric, lambda line: None)
+    with pytest.raises(InputError, match="24 px only, not 32"):
+        run_row(alone, rows[0], 0)

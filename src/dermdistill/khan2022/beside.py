@@ -217,7 +217,7 @@ def outputs_of(study: Study, row: Row, seed: int, rows: np.ndarray, purpose: str
         kept = load_file(path)
         if np.array_equal(kept["rows"].numpy(), rows):
             return kept["logits"].numpy()
-    device = study.fabric.device
+    study, device = study.at(row), study.fabric.device
     model = trained(study, row, seed, kept_epoch(row))
     logits = predict(model, study.pool.pixels, rows, entry_of(row.system, row.faults), device)
     with atomic_path(path) as temporary:

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,10 +71,10 @@ class SeedsSpec(_Strict):
     """Of the rows of Table 2 of some systems, such as `{ dsnet = 2 }`, in place of `table_2`."""
 
     def of(self, row: "Row") -> int:
-        """How many seeds a row is trained with."""
-        if row.table == "2":
+        """How many seeds a row is trained with; those of another image size have as many as the table."""
+        if row.table == "2" and row.image_size is None:
             return self.systems.get(row.system, self.table_2)
-        return getattr(self, row.table)
+        return self.table_2 if row.table == "2" else getattr(self, row.table)
 
 
 class Settings(_Strict):
@@ -87,6 +87,8 @@ class Settings(_Strict):
     weights: SystemWeights = "hub"
     teacher: str = "resnet50"
     students: tuple[str, ...] = tuple(name for name in SYSTEMS if name != "lite0")
+    also_at: dict[str, tuple[Annotated[int, Field(ge=18)], ...]] = Field({}, exclude_if=lambda value: not value)
+    """Further image sizes of some systems' rows of Table 2, such as `{ dsnet = [224] }`; the teacher sees these too."""
     alpha: float = Field(0.1, ge=0, le=1)
     """Share of the hard cross-entropy."""
     temperature: float = Field(10.0, gt=0)
@@ -108,7 +110,9 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _systems_exist(self) -> Self:
-        unknown = [name for name in (self.teacher, *self.students, *self.seeds.systems) if name not in SYSTEMS]
+        unknown = [
+            name for name in (self.teacher, *self.students, *self.seeds.systems, *self.also_at) if name not in SYSTEMS
+        ]
         if unknown:
             raise ValueError(str(no_such("system", unknown[0], SYSTEMS)))
         return self
@@ -124,6 +128,8 @@ class Row(_Strict):
     faults: Faults
     training: TrainingSpec
     temperature: float
+    image_size: int | None = None
+    """Side of its images in pixels; None: the study's."""
 
 
 FULL = Settings(name="full")
@@ -178,7 +184,12 @@ def _table_2(settings: Settings, faults: Faults) -> list[Row]:
         alone = settings.student if name == "dsnet" else settings.backbone_alone
         rows.append(_row("2", f"{name}-distilled", name, True, faults, settings.student, settings.temperature))
         rows.append(_row("2", f"{name}-alone", name, False, faults, alone, settings.temperature))
-    return rows
+    return rows + [
+        row.model_copy(update={"name": f"{row.name}-{size}", "image_size": size})
+        for size in dict.fromkeys(size for sizes in settings.also_at.values() for size in sizes)
+        for row in rows
+        if row.name == "teacher" or size in settings.also_at.get(row.system, ())
+    ]
 
 
 def _ablation(settings: Settings) -> list[Row]:
@@ -229,6 +240,21 @@ def named_rows(names: list[str], tables: list[TableName], settings: Settings, pr
     return [row for row in rows if not names or row.name in names]
 
 
+def timed_name(system: str, image_size: int, usual: int) -> str:
+    """What the clock calls a system at some image size: by its name alone at the study's."""
+    return system if image_size == usual else f"{system}-{image_size}"
+
+
+def timed_systems(settings: Settings) -> dict[str, tuple[str, int]]:
+    """What the prediction clock times, system and image size by name: the students, the teacher if it is none of them,
+    and those that have rows at further sizes."""
+    usual = settings.image_size
+    found = {name: (name, usual) for name in [*settings.students, settings.teacher]}
+    for system, sizes in settings.also_at.items():
+        found |= {timed_name(system, size, usual): (system, size) for size in sizes}
+    return found
+
+
 def train_spec(row: Row, settings: Settings) -> TrainSpec:
     """The row's training for `dermdistill.training.loop.fit`: constant rate, no averaging, no decay, no clipping."""
     training = row.training
@@ -247,7 +273,7 @@ def identity(row: Row, settings: Settings, seed: int, data_sha256: str) -> dict[
     faults = row.faults if row.distilled else row.faults.model_copy(update={"last_epoch": False})
     content = {
         "stage": "paper", "system": row.system, "distilled": row.distilled, "seed": seed,
-        "image_size": settings.image_size, "weights": settings.weights, "faults": faults.model_dump(),
+        "image_size": row.image_size or settings.image_size, "weights": settings.weights, "faults": faults.model_dump(),
         "training": train_spec(row, settings).model_dump(mode="json"), "inputs": {"pool": data_sha256},
     }  # fmt: skip
     if row.distilled:

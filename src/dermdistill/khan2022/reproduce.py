@@ -9,9 +9,9 @@ from rich.table import Table
 
 from dermdistill.errors import InputError
 from dermdistill.khan2022.beside import Beside, judge
-from dermdistill.khan2022.data import open_pool
+from dermdistill.khan2022.data import Pool, open_pool
 from dermdistill.khan2022.leak import measure_leak
-from dermdistill.khan2022.recipe import Row, Settings
+from dermdistill.khan2022.recipe import Row, Settings, timed_systems
 from dermdistill.khan2022.report import write_report
 from dermdistill.khan2022.study import Study, run_row
 from dermdistill.khan2022.synthetic import generate_quadruple
@@ -40,10 +40,15 @@ def open_study(
         if not settings.synthetic:
             raise InputError("--data is needed: the folder of the paper's four .npy arrays, or a manifest")
         data = generate_quadruple(folder / "synthetic", settings.pool, settings.image_size)
-    pool = open_pool(data, settings.image_size, settings.pool, cache)
+    source = data
+
+    def open_at(size: int) -> Pool:
+        return open_pool(source, size, settings.pool, cache)
+
+    pool = open_at(settings.image_size)
     for note in pool.notes:
         tell(f"data: {note}")
-    return Study(settings, pool, folder, fabric, tell)
+    return Study(settings, pool, folder, fabric, tell, open_at)
 
 
 def require_sizes(settings: Settings, rows: list[Row], timed: bool) -> None:
@@ -52,17 +57,18 @@ def require_sizes(settings: Settings, rows: list[Row], timed: bool) -> None:
     Raises:
         InputError: names the networks and their smallest images.
     """
-    needed = {row.system for row in rows} | {settings.teacher for row in rows if row.distilled}
-    needed |= set(timed_systems(settings) if timed else ())
+    usual = settings.image_size
+    needed = {(row.system, row.image_size or usual) for row in rows}
+    needed |= {(settings.teacher, row.image_size or usual) for row in rows if row.distilled}
+    needed |= set(timed_systems(settings).values() if timed else ())
     small = [
-        f"{spec.title} needs at least {spec.smallest} px"
-        for spec in map(spec_of, sorted(needed))
-        if settings.image_size < spec.smallest
+        f"{spec_of(name).title} needs at least {spec_of(name).smallest} px, not {size}"
+        for name, size in sorted(needed)
+        if size < spec_of(name).smallest
     ]
     if small:
         raise InputError(
-            f"images of {settings.image_size} px are too small: {', '.join(small)}; give --image-size, or choose other "
-            "rows with --table and --row"
+            f"images are too small: {', '.join(small)}; give --image-size, or choose other rows with --table and --row"
         )
 
 
@@ -96,11 +102,6 @@ def reproduce(study: Study, rows: list[Row], timed: bool, students: Sequence[Bes
         judge(study, list(students))
     measure_leak(study)
     write_report(study)
-
-
-def timed_systems(settings: Settings) -> list[str]:
-    """What the prediction clock times: the students, and the teacher if it is not one of them."""
-    return list(dict.fromkeys([*settings.students, settings.teacher]))
 
 
 def show_rows(study: Study, rows: list[Row]) -> None:

@@ -7,7 +7,7 @@ study folder/
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,24 @@ class Study:
     folder: Path
     fabric: lightning.Fabric
     tell: Callable[[str], None] = print
+    open_at: Callable[[int], Pool] | None = None
+    """Opens the same images at another size."""
     _divisions: dict[tuple[bool, int], Division] = field(default_factory=dict)
+    _sized: dict[int, "Study"] = field(default_factory=dict)
+
+    def at(self, row: Row) -> "Study":
+        """The same study with the images at the row's size."""
+        size = row.image_size
+        if size is None or size == self.settings.image_size:
+            return self
+        if size not in self._sized:
+            if self.open_at is None:
+                raise InputError(
+                    f"the images of this study are at hand at {self.settings.image_size} px only, not {size}"
+                )
+            settings = self.settings.model_copy(update={"image_size": size})
+            self._sized[size] = replace(self, settings=settings, pool=self.open_at(size), _divisions={}, _sized={})
+        return self._sized[size]
 
     def division(self, row: Row, seed: int) -> Division:
         """The row's training, validation and test images."""
@@ -97,6 +114,7 @@ def run_row(study: Study, row: Row, seed: int) -> dict[str, Any]:
     found = study.result(row, seed)
     if found is not None:
         return found
+    study = study.at(row)
     run = study.run(row, seed)
     try:
         _train(study, row, seed)
@@ -128,7 +146,7 @@ def teacher_of(row: Row, settings: Settings) -> Row:
     faults = relevant(teacher_faults(row.faults), distilled=False, optimizer=settings.teaching.optimizer)
     return Row(
         table="2", name="teacher", system=settings.teacher, distilled=False, faults=faults,
-        training=settings.teaching, temperature=row.temperature,
+        training=settings.teaching, temperature=row.temperature, image_size=row.image_size,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from dermdistill.khan2022.grid import NOT_RUN, Grid, accuracy, failures, interval, mean_sd, number, pairs
 from dermdistill.khan2022.published import TABLE_2, TRAINING_ROWS
-from dermdistill.khan2022.recipe import FULL
+from dermdistill.khan2022.recipe import FULL, timed_name
 from dermdistill.khan2022.systems import SYSTEMS
 
 Entry = dict[str, Any]
@@ -39,11 +39,11 @@ def _row(faulty: Entry, entry: Entry, report: Report) -> list[str]:
     done = entry["seeds"] or faulty["seeds"]
     cost = {key: done[0][key] if done else None for key in ("parameters", "macs", "fp32_bytes")}
     return [
-        entry["name"], str(report["settings"]["image_size"]),
+        entry["name"], str(entry["image_size"]),
         number(published.parameters if published else None, 0), number(cost["parameters"], 0),
         number(published.training_seconds if published else None, 0), mean_sd(entry["summary"]["training_seconds"], 0),
         number(published.prediction_seconds if published else None, 2),
-        number(seconds_of(report["timing"], entry["system"]), 2),
+        number(seconds_of(report["timing"], entry), 2),
         number(entry["published_accuracy"]), accuracy(faulty), accuracy(entry), auroc_cell(entry),
         number(cost["macs"] and cost["macs"] / 1e6, 0), number(cost["fp32_bytes"] and cost["fp32_bytes"] / 1e6, 1),
     ]  # fmt: skip
@@ -57,9 +57,12 @@ def auroc_cell(entry: Entry) -> str:
     return first if len(entry["seeds"]) == 1 else f"{mean_sd(entry['summary']['auroc'])}; {first}"
 
 
-def seconds_of(timing: dict[str, Any] | None, system: str) -> float | None:
-    """A system's prediction time for 3,000 images without decoding, if it was timed."""
-    found = timing["systems"].get(system) if timing else None
+def seconds_of(timing: dict[str, Any] | None, entry: Entry) -> float | None:
+    """A row's prediction time for 3,000 images without decoding, if its system was timed at its size."""
+    if not timing:
+        return None
+    size = timing["asked"]["image_size"]
+    found = timing["systems"].get(timed_name(entry["system"], entry["image_size"], size))
     return found["forward_seconds"] if found else None
 
 
@@ -183,8 +186,8 @@ def reasons(entry: Entry, faulty: Entry, settings: dict[str, Any]) -> list[str]:
     found = []
     if entry["system"] != "dsnet" and result["initial_weights"] == "none":
         found.append("begins from scratch, in the paper from ImageNet weights")
-    if settings["image_size"] != FULL.image_size:
-        found.append(f"{settings['image_size']} px, not {FULL.image_size}")
+    if entry["image_size"] != FULL.image_size:
+        found.append(f"{entry['image_size']} px, not {FULL.image_size}")
     count = result["images"]["train_benign"] + result["images"]["train_malignant"]
     if count != TRAINING_ROWS:
         found.append(f"{count:,} training images, not {TRAINING_ROWS:,}")
@@ -200,7 +203,7 @@ def reasons(entry: Entry, faulty: Entry, settings: dict[str, Any]) -> list[str]:
 
 def _published_epochs(entry: Entry) -> int:
     """Those of the same kind of row in the paper."""
-    if entry["name"] == "teacher":
+    if entry["name"].startswith("teacher"):
         return FULL.teaching.epochs
     return (FULL.student if entry["distilled"] or entry["system"] == "dsnet" else FULL.backbone_alone).epochs
 

@@ -78,7 +78,8 @@ def _entry(study: Study, row: Row, protocol: Protocol | None) -> dict[str, Any]:
     done = [result for result in found if result is not None and "failed" not in result]
     figures = [_figures(result) for result in done]
     return {
-        "name": row.name, "protocol": protocol, "system": row.system, "title": SYSTEMS[row.system].title,
+        "name": row.name, "protocol": protocol, "system": row.system,
+        "image_size": row.image_size or study.settings.image_size, "title": SYSTEMS[row.system].title,
         "distilled": row.distilled, "temperature": row.temperature, "training": row.training.model_dump(),
         "faults": row.faults.model_dump(), "published_accuracy": published_accuracy(row),
         "summary": {key: spread([figure[key] for figure in figures]) for key in _MEASURED},

@@ -7,7 +7,7 @@ on the same images at their own size, which are decoded by a clock of their own.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,15 @@ class Timed:
 
 
 def measure_timing(
-    pool: Pool, systems: Sequence[str], image_size: int, spec: TimingSpec, device: torch.device, path: Path,
-    students: Sequence[Beside] = (),
+    pool: Pool, systems: Mapping[str, tuple[str, int]], image_size: int, spec: TimingSpec, device: torch.device,
+    path: Path, students: Sequence[Beside] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Time the systems, or read what was timed with the same settings on the same machine.
 
     Args:
         pool: the images; they are used from its start, again from there if there are too few.
-        systems: names of the systems. Untrained weights are used: a network's speed does not depend on them.
-        image_size: side in pixels.
+        systems: system and image size by name. Untrained weights are used: a network's speed does not depend on them.
+        image_size: side in pixels of the study.
         spec: how many images, batch size, repetitions.
         device: where the networks run.
         path: the JSON file of the result.
@@ -66,7 +66,7 @@ def measure_timing(
         asked["beside"] = [sha256_file(one.bundle.graph) for one in students]
     if path.exists() and (found := read_json(path))["asked"] == asked:
         return found
-    timed = {name: Timed(image_size, _system(name, image_size, device)) for name in systems}
+    timed = {name: Timed(size, _system(system, size, device)) for name, (system, size) in systems.items()}
     beside = {name: Timed(size, run) for name, (size, run) in callables(list(students), device).items()}
     runs = [_run_once(pool, timed | beside, image_size, spec, device) for _ in range(spec.repeats)]
     scale = IMAGES / spec.images
@@ -82,7 +82,7 @@ def measure_timing(
             row[f"{key}_ratio"] = ratio  # type: ignore[assignment]
     found = {
         "asked": asked, "for_images": IMAGES, "decode_seconds": seconds(_decode(image_size)),
-        "systems": {name: rows[name] for name in timed},
+        "systems": {name: {"image_size": one.size, **rows[name]} for name, one in timed.items()},
         "beside": {name: {"image_size": one.size, **rows[name]} for name, one in beside.items()},
     }  # fmt: skip
     write_json(path, found)

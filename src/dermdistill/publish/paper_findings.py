@@ -69,20 +69,25 @@ def _speed(report: Report, name: str) -> str:
     timing = report["timing"] or {}
     mine = timing.get("beside", {}).get(f"{name}, ONNX Runtime")
     others = {key: one["forward_seconds"] for key, one in timing.get("systems", {}).items()}
+    sizes = {key: one["image_size"] for key, one in timing.get("systems", {}).items()}
     if mine is None or not others:
         return ""
     quickest = min(others, key=lambda key: others[key])
-    more = f", DSNet {others['dsnet']:.1f} s" if "dsnet" in others and quickest != "dsnet" else ""
+    more = "".join(
+        f", {key.replace('dsnet', 'DSNet', 1)} {others[key]:.1f} s" for key in others
+        if key.startswith("dsnet") and key != quickest
+    )  # fmt: skip
     return (
         f" Its predictions for {timing['for_images']:,} images of {mine['image_size']} px take "
         f"{mine['forward_seconds']:.1f} s in ONNX Runtime; the quickest of the paper's networks here, {quickest}, "
-        f"takes {others[quickest]:.1f} s at {timing['asked']['image_size']} px{more}."
+        f"takes {others[quickest]:.1f} s at {sizes[quickest]} px{more}."
     )
 
 
 def _accuracies(report: Report) -> str | None:
     published = sorted(row.accuracy for row in TABLE_2.values())
-    done = [entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected" and entry["seeds"]]
+    done = [entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected" and entry["seeds"]
+            and entry["image_size"] == report["settings"]["image_size"]]  # fmt: skip
     if len(done) < 2:
         return None
     done.sort(key=lambda entry: entry["summary"]["accuracy"]["mean"])
@@ -96,15 +101,18 @@ def _accuracies(report: Report) -> str | None:
 
 def _distillation(report: Report) -> str | None:
     """Distilled minus alone, of each system both of whose rows are done, paired by seed."""
-    entries = {entry["name"]: entry for entry in report["tables"]["2"] if entry["protocol"] == "corrected"}
+    entries = {(entry["system"], entry["distilled"], entry["image_size"]): entry for entry in report["tables"]["2"]
+               if entry["protocol"] == "corrected" and not entry["name"].startswith("teacher")}  # fmt: skip
     told = []
     for entry in entries.values():
-        alone = entries.get(f"{entry['system']}-alone")
+        alone = entries.get((entry["system"], False, entry["image_size"]))
         if not entry["distilled"] or alone is None:
             continue
         gaps = _paired(entry, alone)
         if gaps:
-            told.append(f"{entry['title']} {mean_sd(spread(gaps), signed=True)}")
+            usual = entry["image_size"] == report["settings"]["image_size"]
+            at = "" if usual else f" at {entry['image_size']} px"
+            told.append(f"{entry['title']}{at} {mean_sd(spread(gaps), signed=True)}")
     if not told:
         return None
     return (
