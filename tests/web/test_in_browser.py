@@ -60,6 +60,12 @@ def test_answers_are_those_of_python(ready, images, assert_same):
     assert_same(answers(ready, images), images)
 
 
+def test_people_read_names_of_sources_instead_of_those_of_folders(ready):
+    shown = ready.inner_text("#about")
+    assert "HAM10000 (whole frames)" in shown
+    assert "ham10000-" not in shown.partition("Model card")[0]
+
+
 @pytest.mark.real_data
 def test_answers_on_real_images_are_those_of_python(ready, real_images, assert_same):
     assert_same(answers(ready, real_images), real_images)
