@@ -1,5 +1,6 @@
 """The page in Chromium: the answers of Python, nothing sent, at work without a network, and usable by everybody."""
 
+import base64
 import csv
 import io
 import json
@@ -135,6 +136,36 @@ def test_several_images_and_one_that_is_none(ready, images, tmp_path):
     assert ready.inner_text("figcaption .name") == images[1].name
     ready.locator("#list .remove").nth(0).click()
     assert ready.locator("#list tbody tr").count() == 4
+
+
+def test_an_image_that_is_dropped_or_pasted_gets_the_answer_of_one_that_is_chosen(ready, images):
+    path = images[0]
+    expected = answers(ready, [path])[path.name]
+    for event, carries in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        ready.click("#clear")
+        given = ready.evaluate_handle(
+            """([content, name]) => {
+                const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                const carried = new DataTransfer();
+                carried.items.add(new File([bytes], name));
+                return carried;
+            }""",
+            [base64.b64encode(path.read_bytes()).decode(), path.name],
+        )
+        ready.evaluate(
+            """([event, carries, given]) => {
+                const [kind, target] = event === "drop" ? [DragEvent, "#drop"] : [ClipboardEvent, "body"];
+                document.querySelector(target).dispatchEvent(
+                    new kind(event, {[carries]: given, bubbles: true, cancelable: true}));
+            }""",
+            [event, carries, given],
+        )
+        ready.locator("#list tbody tr").wait_for()
+        ready.locator("#list", has_not_text="waiting").wait_for()
+        with ready.expect_download() as download:
+            ready.click("#csv")
+        (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8")))
+        assert row == expected, event
 
 
 def test_the_slider_shows_the_rates_of_the_figures(ready, images, published):
