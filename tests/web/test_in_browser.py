@@ -1,5 +1,6 @@
 """The page in Chromium: the answers of Python, nothing sent, at work without a network, and usable by everybody."""
 
+import base64
 import csv
 import io
 import json
@@ -58,6 +59,12 @@ def ready(browser, site):
 
 def test_answers_are_those_of_python(ready, images, assert_same):
     assert_same(answers(ready, images), images)
+
+
+def test_people_read_names_of_sources_instead_of_those_of_folders(ready):
+    shown = ready.inner_text("#about")
+    assert "HAM10000 (whole frames)" in shown
+    assert "ham10000-" not in shown.partition("Model card")[0]
 
 
 @pytest.mark.real_data
@@ -129,6 +136,31 @@ def test_several_images_and_one_that_is_none(ready, images, tmp_path):
     assert ready.inner_text("figcaption .name") == images[1].name
     ready.locator("#list .remove").nth(0).click()
     assert ready.locator("#list tbody tr").count() == 4
+
+
+def test_images_that_are_dropped_or_pasted_get_the_answers_of_chosen_ones(ready, images):
+    paths = images[:2]  # the table shows from two images on
+    expected = answers(ready, paths)
+    for event, kind, carries in (("drop", "DragEvent", "dataTransfer"), ("paste", "ClipboardEvent", "clipboardData")):
+        ready.click("#clear")
+        ready.evaluate(
+            """([event, kind, carries, files]) => {
+                const carried = new DataTransfer();
+                for (const [name, content] of files) {
+                    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                    carried.items.add(new File([bytes], name));
+                }
+                document.body.dispatchEvent(
+                    new globalThis[kind](event, {[carries]: carried, bubbles: true, cancelable: true}));
+            }""",
+            [event, kind, carries, [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths]],
+        )
+        ready.locator("td.number").nth(1).wait_for()
+        ready.locator("#list", has_not_text="waiting").wait_for()
+        with ready.expect_download() as download:
+            ready.click("#csv")
+        rows = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8")))
+        assert {row["file"]: row for row in rows} == expected, event
 
 
 def test_the_slider_shows_the_rates_of_the_figures(ready, images, published):

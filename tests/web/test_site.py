@@ -103,6 +103,15 @@ def test_another_model_is_another_version(files, bundle):
     assert json.loads(other["page.json"])["evidence"] is None, "figures of other weights must not come along"
 
 
+def test_a_page_names_its_sources_for_people_in_every_language_that_has_a_name(bundle):
+    data = bundle.spec.data.model_copy(update={"sources": ("ham10000-more", "our-clinic")})
+    files = page_files(bundle.model_copy(update={"spec": bundle.spec.model_copy(update={"data": data})}))
+    assert json.loads(files["page.json"])["sources"] == {
+        "ham10000-more": {"en": "HAM10000 (more images)", "de": "HAM10000 (weitere Bilder)"},
+        "our-clinic": {"en": "our-clinic"},
+    }
+
+
 def test_the_policy_lets_nothing_out():
     policy = dict(part.split(" ", 1) for part in content_security_policy().split("; "))
     assert policy["default-src"] == "'none'"

@@ -6,14 +6,20 @@ import { interval, similar } from "./evidence";
 import type { Header } from "./header";
 import { assess, type Finding, type Measures } from "./quality";
 import { selected, state, type Item } from "./state";
-import { count, percent, say, sayIfKnown, type Key } from "./texts";
+import { count, language, percent, say, sayIfKnown, type Key } from "./texts";
 
 /** The name of a class in the page's language, or the class itself. */
 export const className = (name: string): string => sayIfKnown(`class_${name}`) ?? name;
 
 /** The names of sources, as a list. */
 export const sources = (header: Header): string =>
-  header.data.sources.map((name) => sayIfKnown(`source_${name}`) ?? name).join(" + ");
+  header.data.sources.map((name) => nameOf(name)).join(" + ");
+
+/** A source's name for people, from the table of the package; English where the language has none. */
+function nameOf(source: string): string {
+  const known = state.parts!.index.sources[source];
+  return known?.[language()] ?? known?.["en"] ?? source;
+}
 
 export const findings = (measures: Measures): Finding[] =>
   assess(measures, state.parts!.header.input.size, state.parts!.evidence?.quality ?? null);

@@ -157,13 +157,13 @@ function missing(): string | null {
 async function load(): Promise<void> {
   const [parts, picture] = await Promise.all([fetchParts(), fetch("example.jpg").then((reply) => reply.blob())]);
   example = picture;
-  await keepForOffline(() => (at("offline").hidden = false));
+  await keepForOffline(parts.kept, () => (at("offline").hidden = false));
   const closed = await closeConnections();
   phase("starting");
   state.parts = parts;
   state.threshold = parts.header.thresholds[parts.header.default_threshold]!.value;
   const started = new Engine(parts.thread);
-  await started.start(parts.engine, parts.graph, parts.header);
+  await started.start(await parts.engine, parts.graph, parts.header);
   for (const vector of parts.header.vectors?.images ?? []) {
     const wrong = await started.check(vector);
     if (wrong) throw new Refusal("selftest", wrong);

@@ -10,9 +10,12 @@ export interface Parts {
   /** Why figures that are there are not used. */
   refused: string | null;
   card: string;
-  engine: ArrayBuffer;
+  /** Still being compiled, perhaps. */
+  engine: Promise<WebAssembly.Module>;
   graph: ArrayBuffer;
   thread: string;
+  /** Resolves when what came is kept for use without a network. */
+  kept: Promise<unknown>;
 }
 
 /** A file that is missing, changed, or of another kind than the page knows. */
@@ -23,30 +26,34 @@ const CACHE = `dermdistill:${new URL(".", location.href).pathname}:`;
 
 /** Fetch everything that the page will ever need. */
 export async function fetchParts(): Promise<Parts> {
-  const index = (await (await get("page.json")).json()) as Index;
-  const cache = await openCache(index.version);
+  const came = new Map<string, Response>();
   const bytes = async (path: string) => {
-    const reply = await get(path);
-    const kept = reply.clone();
-    const content = await reply.arrayBuffer();
-    await cache?.put(path, kept).catch(() => undefined); // a full disk costs the offline use, nothing else
+    const { headers, content } = await get(path);
+    came.set(path, new Response(content, { headers: { "Content-Type": headers.get("Content-Type") ?? "" } }));
     return content;
   };
   const text = async (path: string) => new TextDecoder().decode(await bytes(path));
-  const [spec, graph, card, engine, thread, figures] = await Promise.all([
+  const packed = bytes("engine.wasm.gz"); // the largest part: fetched and compiled while the others come
+  const engine = packed.then(unpack).then((content) => WebAssembly.compile(content));
+  engine.catch(() => undefined); // told to whoever waits for it
+  const script = text("worker.js");
+  script.catch(() => undefined);
+  const index = JSON.parse(new TextDecoder().decode((await get("page.json")).content)) as Index;
+  const [spec, graph, card, thread, figures] = await Promise.all([
     text(`${index.bundle}bundle.json`),
     bytes(index.bundle + index.graph),
     text(`${index.bundle}MODEL_CARD.md`),
-    bytes("engine.wasm.gz").then(unpack),
-    text("worker.js"),
+    script,
     index.evidence ? text(index.evidence) : null,
+    packed,
   ]);
+  const kept = keep(index.version, came);
   const header = JSON.parse(spec) as Header;
   checkHeader(header);
   const found = await sha256(graph);
   if (found && found !== header.files[index.graph]) throw new PartError(`${index.graph}: ${found.slice(0, 12)}`);
   const { evidence, refused } = judgeEvidence(figures, header);
-  return { index, header, evidence, refused, card, engine, graph, thread };
+  return { index, header, evidence, refused, card, engine, graph, thread, kept };
 }
 
 function judgeEvidence(text: string | null, header: Header): Pick<Parts, "evidence" | "refused"> {
@@ -60,17 +67,19 @@ function judgeEvidence(text: string | null, header: Header): Pick<Parts, "eviden
   return { evidence, refused: null };
 }
 
-async function get(path: string): Promise<Response> {
+async function get(path: string): Promise<{ headers: Headers; content: ArrayBuffer }> {
   const reply = await fetch(path);
   if (!reply.ok) throw new PartError(`${path}: ${reply.status}`);
-  return reply;
+  return { headers: reply.headers, content: await reply.arrayBuffer() };
 }
 
-async function openCache(version: string): Promise<Cache | null> {
+/** Keep what came for the service worker. */
+async function keep(version: string, came: Map<string, Response>): Promise<void> {
   try {
-    return await caches.open(CACHE + version);
+    const cache = await caches.open(CACHE + version);
+    await Promise.all([...came].map(([path, reply]) => cache.put(path, reply)));
   } catch {
-    return null; // private windows and pages without HTTPS have none
+    // Private windows, pages without HTTPS and full disks: it costs the offline use, nothing else.
   }
 }
 
@@ -82,11 +91,11 @@ async function unpack(content: ArrayBuffer): Promise<ArrayBuffer> {
 }
 
 /** Let the page work without a network from the next visit on; resolves when the browser has accepted the request. */
-export async function keepForOffline(done: () => void): Promise<void> {
+export async function keepForOffline(kept: Promise<unknown>, done: () => void): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
   try {
     await navigator.serviceWorker.register("sw.js");
-    void navigator.serviceWorker.ready.then(done);
+    void Promise.all([navigator.serviceWorker.ready, kept]).then(done);
   } catch {
     // Without it the page needs a network at each visit.
   }

@@ -32,8 +32,8 @@ export class Engine {
     this.thread.onerror = (event) => this.fail(event.message);
   }
 
-  start(engine: ArrayBuffer, graph: ArrayBuffer, header: Header): Promise<void> {
-    return this.ask<"start">({ kind: "start", engine, graph, header }, [engine]);
+  start(engine: WebAssembly.Module, graph: ArrayBuffer, header: Header): Promise<void> {
+    return this.ask<"start">({ kind: "start", engine, graph, header });
   }
 
   /** Judge a test vector; null if the answer is right, else what is wrong. */
@@ -46,18 +46,17 @@ export class Engine {
   }
 
   explain(pixels: Uint8Array, tell: (done: number) => void): Promise<Reply["explain"]> {
-    return this.ask<"explain">({ kind: "explain", pixels }, [], tell);
+    return this.ask<"explain">({ kind: "explain", pixels }, tell);
   }
 
   private ask<K extends Request["kind"]>(
     request: Extract<Request, { kind: K }>,
-    given: Transferable[] = [],
     tell?: (done: number) => void,
   ): Promise<Reply[K]> {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, ...(tell && { tell }) });
-      this.thread.postMessage({ id, ...request }, given);
+      this.thread.postMessage({ id, ...request });
     });
   }
 

@@ -76,6 +76,8 @@ export interface Index {
   bundle: string;
   evidence: string | null;
   graph: string;
+  /** The name of each of the bundle's sources for people, by language. */
+  sources: Record<string, Record<string, string>>;
 }
 
 const RESIZE = "squash-bilinear/1";

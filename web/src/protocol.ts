@@ -4,7 +4,7 @@ import type { Header, Vector } from "./header";
 import type { Measures } from "./quality";
 
 export type Request =
-  | { kind: "start"; engine: ArrayBuffer; graph: ArrayBuffer; header: Header }
+  | { kind: "start"; engine: WebAssembly.Module; graph: ArrayBuffer; header: Header }
   | { kind: "check"; vector: Vector }
   | { kind: "judge"; file: Blob }
   | { kind: "explain"; pixels: Uint8Array };

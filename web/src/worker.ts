@@ -2,7 +2,7 @@
  * The thread that decodes, judges and explains.
  *
  * The page starts it from a blob after it has closed its connections, so that the same policy holds here: this thread
- * can reach no address either. It gets the engine and the graph as bytes.
+ * can reach no address either. It gets the engine compiled, and the graph as bytes.
  */
 
 import * as ort from "onnxruntime-web/wasm";
@@ -17,8 +17,17 @@ import { resized, samePixels } from "./selftest";
 let session: ort.InferenceSession;
 let header: Header;
 
-async function start(engine: ArrayBuffer, graph: ArrayBuffer, spec: Header): Promise<void> {
-  ort.env.wasm.wasmBinary = engine;
+/** Let the runtime take the engine that the page compiled while it loaded: the runtime takes bytes alone, and compiles them. */
+function useCompiled(engine: WebAssembly.Module): void {
+  const instantiate = WebAssembly.instantiate;
+  const compiled = async (_: BufferSource, imports?: WebAssembly.Imports) =>
+    ({ module: engine, instance: await instantiate(engine, imports) });
+  WebAssembly.instantiate = compiled as typeof instantiate;
+  ort.env.wasm.wasmBinary = new ArrayBuffer(0);
+}
+
+async function start(engine: WebAssembly.Module, graph: ArrayBuffer, spec: Header): Promise<void> {
+  useCompiled(engine);
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   header = spec;

@@ -226,6 +226,37 @@ SOURCES: dict[str, Source] = {
 }
 """Licence of the images (None: each image's own, or not known) and citation, by layout name."""
 
+NAMES: dict[str, dict[str, str]] = {
+    "ham10000": {"en": "HAM10000"},
+    "ham10000-more": {"en": "HAM10000 (more images)", "de": "HAM10000 (weitere Bilder)"},
+    "ham10000-whole": {"en": "HAM10000 (whole frames)", "de": "HAM10000 (ganze Aufnahmen)"},
+    "isic2016": {"en": "ISIC 2016"},
+    "isic2017": {"en": "ISIC 2017"},
+    "isic2018": {"en": "ISIC 2018"},
+    "isic2019": {"en": "ISIC 2019"},
+    "isic2020": {"en": "ISIC 2020"},
+    "isic2024": {"en": "ISIC 2024"},
+    "isic-archive": {"en": "ISIC archive", "de": "ISIC-Archiv"},
+    "dermamnist": {"en": "DermaMNIST"},
+    "milk10k": {"en": "MILK10k"},
+    "pad-ufes-20": {"en": "PAD-UFES-20"},
+    "derm7pt": {"en": "Derm7pt"},
+    "ph2": {"en": "PH²"},
+    "fitzpatrick17k": {"en": "Fitzpatrick17k"},
+    "ddi": {"en": "DDI"},
+    "table": {"en": "images with a table", "de": "Bilder mit einer Tabelle"},
+    "folders": {"en": "images in folders", "de": "Bilder in Ordnern"},
+    "npy": {"en": "image arrays", "de": "Bilder als Arrays"},
+    "synthetic": {"en": "generated images", "de": "erzeugte Bilder"},
+}
+"""What people read where a source is named, by language: those of `SOURCES`, and parts of them in recipes."""
+
+
+def source_name(name: str, language: str = "en") -> str:
+    """What people read where a source is named: in a language, else in English, else the source's own name."""
+    known = NAMES.get(name, {})
+    return known.get(language) or known.get("en") or name
+
 
 _SINGULAR = {
     "nevi": "nevus", "naevus": "nevus", "naevi": "nevus", "nevuses": "nevus", "lentigines": "lentigo",

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from dermdistill.classes import CLASS_NAMES
-from dermdistill.data.sources import SOURCES
+from dermdistill.data.sources import SOURCES, source_name
 from dermdistill.evaluate.analyses.data import Data
 from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
-from dermdistill.evaluate.render.text import interval
+from dermdistill.evaluate.render.text import group_name, interval
 from dermdistill.licences import kind_of
 from dermdistill.predict.header import BundleHeader
 from dermdistill.run import TrainedHeader
@@ -26,7 +26,9 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
     data, model, size = bundle.data, bundle.model, bundle.input.size
     recipe = {key: value for key, value in header.recipe.items() if key != "weights_file"}  # a path of this machine
     classes = ", ".join(f"`{name}` ({CLASS_NAMES.get(name, 'not melanoma')})" for name in bundle.classes)
-    citations = "\n".join(f"- `{name}`: {SOURCES[name].citation}" for name in data.sources if name in SOURCES)
+    citations = "\n".join(
+        f"- {source_name(name)}: {SOURCES[name].citation}" for name in data.sources if name in SOURCES
+    )
     thresholds = "\n".join(
         f"| `{name}` | {point.value:.4f} | {_percent(point.sensitivity)} | {_percent(point.specificity)} |"
         for name, point in bundle.thresholds.items()
@@ -54,7 +56,7 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
 
 ## Data
 
-- Sources: {", ".join(data.sources)}; licences of the images: {", ".join(data.licences) or "unknown"}.
+- Sources: {", ".join(map(source_name, data.sources))}; licences of the images: {", ".join(data.licences) or "unknown"}.
 {_of_teachers(bundle)}- Images: {", ".join(f"{count} {role}" for role, count in data.images.items())}.
 - SHA-256 of the manifest `{data.manifest_sha256}`, of the splits `{data.splits_sha256}`.
 
@@ -145,7 +147,7 @@ def _subgroups(found: dict[str, Counted]) -> list[str]:
     lines = ["| subgroup | images | melanomas | AUROC |", "|---|---|---|---|"]
     for name, entry in found.items():
         if entry.value is not None:
-            lines.append(f"| {name} | {entry.n} | {entry.positives} | {_interval(entry)} |")
+            lines.append(f"| {group_name(name)} | {entry.n} | {entry.positives} | {_interval(entry)} |")
     return lines
 
 
@@ -159,7 +161,9 @@ def _percent(value: float | None) -> str:
 
 def weights_licence(bundle: BundleHeader) -> str:
     """The text of LICENSE-WEIGHTS.txt."""
-    sources = "\n".join(f"  {name}: {SOURCES[name].citation}" for name in bundle.data.sources if name in SOURCES)
+    sources = "\n".join(
+        f"  {source_name(name)}: {SOURCES[name].citation}" for name in bundle.data.sources if name in SOURCES
+    )
     note = ""
     if kind_of(bundle.licence.weights) == "CC BY-NC":
         note = (

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dermdistill.data.sources import source_name
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.external import read_external
 from dermdistill.evaluate.document import load_report
@@ -38,7 +39,7 @@ def unknown_cameras(path: Path) -> str:
         raise InputError(f"{path} must compare `unknown` with the baseline `known`, within collections too")
     areas = {name: found.models[name].metrics["auroc"] for name in ("known", "unknown")}
     inside = {name: found.within.models[name].auroc for name in areas}
-    of, sources = found.data, ", ".join(found.data.sources)
+    of, sources = found.data, ", ".join(map(source_name, found.data.sources))
     return (
         f"A network of the same recipe that learned from no image of {sources} has an AUROC of "
         f"{interval(areas['unknown'])} there, on {of.n:,} images with {of.positives} melanomas that neither saw; the "

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dermdistill.classes import CLASS_NAMES
+from dermdistill.data.sources import source_name
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.external import read_external, scored
 from dermdistill.export.module import TENSORS, Classifier, build_classifier
@@ -195,7 +196,7 @@ def _results(bundle: Bundle) -> list[EvalResult]:
     found: list[EvalResult] = []
     figures = out_of_fold(bundle.folder)
     if figures is not None:
-        name = f"{', '.join(bundle.spec.data.sources)}, out of fold"
+        name = f"{', '.join(map(source_name, bundle.spec.data.sources))}, out of fold"
         of = _Tested(name, "out-of-fold", figures.images, figures.melanomas)
         found.append(of.result("roc_auc", figures.auroc.value, "AUROC"))
         if figures.within is not None:

@@ -6,7 +6,7 @@ import numpy
 import torch
 
 from dermdistill.classes import CLASS_NAMES
-from dermdistill.data.sources import SOURCES
+from dermdistill.data.sources import SOURCES, source_name
 from dermdistill.predict.header import AnyHeader
 from dermdistill.version import __version__
 
@@ -35,7 +35,10 @@ def metadata(header: AnyHeader) -> dict[str, Any]:
         "type": "probabilities", "format": "classes", "num_channels": len(classes), "spatial_shape": [],
         "dtype": "float32", "is_patch_data": False, "channel_def": meanings,
     }  # fmt: skip
-    sources = [f"{name}: {SOURCES[name].citation}" if name in SOURCES else name for name in header.data.sources]
+    sources = [
+        f"{source_name(name)}: {SOURCES[name].citation}" if name in SOURCES else source_name(name)
+        for name in header.data.sources
+    ]
     return {
         "schema": SCHEMA,
         "version": header.version,

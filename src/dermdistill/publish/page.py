@@ -6,6 +6,7 @@ Made from what results/<name>/ holds alone, so that it can be written again with
 from pathlib import Path
 from typing import Any
 
+from dermdistill.data.sources import source_name
 from dermdistill.files import read_json
 from dermdistill.publish.artifacts import INDEX, read_index
 from dermdistill.recipe.parts import part_names
@@ -69,7 +70,7 @@ def facts(recipe: Recipe, report: dict[str, Any], headers: dict[str, FinishedHea
     """Data, hashes, hardware, versions and what the figures rest on, as a list."""
     first = next(iter(headers.values()))
     inputs, versions = first.inputs, first.versions
-    sources = ", ".join(f"{name} ({count:,} images)" for name, count in report["data"]["sources"].items())
+    sources = ", ".join(f"{source_name(name)} ({count:,} images)" for name, count in report["data"]["sources"].items())
     return "\n".join([
         f"- Tested on: {sources}. All data:",
         f"  SHA-256 of the manifest `{inputs.manifest}`, of the splits `{inputs.splits}`.",

@@ -9,6 +9,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from dermdistill.data.sources import NAMES
 from dermdistill.errors import InputError
 from dermdistill.files import write_bytes
 from dermdistill.predict.bundle import Bundle
@@ -50,10 +51,13 @@ def page_files(bundle: Bundle, evidence: str | Path | None = None) -> dict[str, 
     if figures is not None:
         read_page_data(figures, bundle)
         files[f"page-data/{figures.name}"] = figures.read_bytes()
-    version = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:16]
+    sources = {name: NAMES.get(name, {"en": name}) for name in bundle.spec.data.sources}
+    parts = [*(name.encode() + files[name] for name in sorted(files)), json.dumps(sources).encode()]
+    version = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     index = {
         "format": FORMAT, "version": version, "bundle": "bundle/", "graph": GRAPH,
         "evidence": f"page-data/{figures.name}" if figures is not None else None,
+        "sources": sources,
     }  # fmt: skip
     files[INDEX] = json.dumps(index, indent=1).encode() + b"\n"
     kept = ["./", *(name for name in sorted(files) if name not in (*_NOT_KEPT, _WORKER))]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from dermdistill.data.sources import source_name
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.render.cases import Cases
 from dermdistill.evaluate.render.samples import Sample
 from dermdistill.evaluate.render.sections import SECTIONS, Material
-from dermdistill.evaluate.render.text import interval, verdict
+from dermdistill.evaluate.render.text import group_name, interval, verdict
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def page(report: Report, comparison: Comparison, samples: Sequence[Sample] = (),
         loader=PackageLoader("dermdistill.evaluate.render"), autoescape=select_autoescape(["html", "j2"])
     )
     environment.filters["interval"] = interval
+    environment.filters["group_name"] = group_name
+    environment.filters["source_name"] = source_name
     return environment.get_template("report.html.j2").render(
         report=report,
         verdict=verdict(report),

@@ -1,5 +1,6 @@
 """The report's key figures as rows of text, and as a Markdown table."""
 
+from dermdistill.data.sources import source_name
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.render.text import about, camera_alone, interval
 
@@ -63,7 +64,7 @@ def source_rows(report: Report) -> Rows:
     """The AUROC on each source and within collections."""
     head, compared = ["by source"], []
     for source, entry in report.by_source.items():
-        of = f"{source}, {entry.n:,} images ({entry.positives} melanomas)"
+        of = f"{source_name(source)}, {entry.n:,} images ({entry.positives} melanomas)"
         head += [f"AUROC on {of}", f"minus {report.baseline}"]
         compared.append(entry.models)
     if report.within is not None:

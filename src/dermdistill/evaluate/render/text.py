@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+from dermdistill.data.sources import source_name
+from dermdistill.evaluate.analyses.subgroups import SOURCE
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
 
@@ -28,6 +30,11 @@ def interval(entry: HasInterval | Mapping[str, Any], signed: bool = False) -> st
     sign = "+" if signed else ""
     text = f"{entry.value:{sign}.3f}"
     return text if entry.low is None else f"{text} [{entry.low:{sign}.3f}, {entry.high:{sign}.3f}]"
+
+
+def group_name(group: str) -> str:
+    """A subgroup's name for people: that of a source is readable too."""
+    return SOURCE + source_name(group.removeprefix(SOURCE)) if group.startswith(SOURCE) else group
 
 
 def about(report: Report) -> str:
@@ -87,7 +94,9 @@ def verdict(report: Report) -> list[str]:
             sentences.append(
                 f"From a known to an unknown camera the AUROC within sources changes by {cost} ({unknown})."
             )
-        drops = " and ".join(f"{interval(of.drop, signed=True)} on {source}" for source, of in entry.sources.items())
+        drops = " and ".join(
+            f"{interval(of.drop, signed=True)} on {source_name(source)}" for source, of in entry.sources.items()
+        )
         sentences.append(f"Where training left the source out, the AUROC changes by {drops} ({unknown}).")
     more = len(report.models) - 2
     if more > 0:
