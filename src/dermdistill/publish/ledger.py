@@ -128,8 +128,8 @@ def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
         axes.grid(color="#e2e8f0")
         figure.draw_without_rendering()  # places are known from here on
         spots = axes.transData.transform([top[:2] for top in tops]) * 72 / figure.dpi
-        for (place, high, number, colour), up in zip(tops, raised(spots), strict=True):
-            axes.annotate(number, (place, high), xytext=(0, up), ha="center",
+        for (place, high, shown, colour), up in zip(tops, raised(spots), strict=True):
+            axes.annotate(shown, (place, high), xytext=(0, up), ha="center",
                           textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
         text = io.StringIO()
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})

@@ -89,8 +89,8 @@ def corrupted(answerers: dict[str, Answerer], comparison: Comparison, count: int
     if not answerers:
         return {}
     whole = len(comparison.table)
-    few = count is not None and count < whole
-    rows = np.sort(draw_halves(comparison.table, count, comparison.spec.seed)) if few else np.arange(whole)
+    wanted = whole if count is None else min(count, whole)
+    rows = np.sort(draw_halves(comparison.table, wanted, comparison.spec.seed))
     table, weights, found = comparison.table.iloc[rows], comparison.weights[:, rows], dict[str, Corrupted]()
     losses: dict[str, np.ndarray] | None = None
     answered = answers(list(answerers.values()), list(table["path"]), list(table["image_id"]))
@@ -105,7 +105,7 @@ def corrupted(answerers: dict[str, Answerer], comparison: Comparison, count: int
         compared = {} if losses is None else {key: difference(lost[key], losses[key]) for key in lost}
         first = next(iter(answerers))
         update = {"unreadable": int((~usable).sum()), "against": None if name == first else first, "lost": compared}
-        update["drawn_of"] = whole if few else None
+        update["drawn_of"] = whole if wanted < whole else None
         found[name] = one.model_copy(update=update)
         losses = losses or lost
     return found
