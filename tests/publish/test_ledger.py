@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dermdistill.errors import InputError
@@ -57,3 +58,12 @@ def test_drawings_show_every_student(ledger, notes):
     svg = ledger.drawing(rows, "macs", "cost")
     assert all(f"{row['recipe']}: {row['name']}" in svg for row in rows)
     assert svg == ledger.drawing(rows, "macs", "cost")
+
+
+def test_no_number_of_a_drawing_covers_another(ledger):
+    spots = np.random.default_rng(0).uniform(0, 60, (20, 2))
+    places = spots + np.column_stack([np.zeros(20), ledger.raised(spots)])
+    assert (places[:, 1] > spots[:, 1]).all()
+    apart = np.abs(places[:, None] - places[None])
+    np.fill_diagonal(apart[..., 1], np.inf)
+    assert ((apart[..., 0] >= 13) | (apart[..., 1] >= 10)).all()

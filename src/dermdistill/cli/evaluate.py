@@ -52,6 +52,9 @@ def evaluate(
     cases: Annotated[
         int, typer.Option(min=0, help="Best and worst images shown of each kind, where they can be opened.")
     ] = 0,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Show the cases themselves, or only their maps.")
+    ] = True,
     trained_on: Annotated[
         list[str] | None,
         typer.Option(help="NAME=PATH of what a model learned from, a manifest or a run's training-keys.npz; repeat."),
@@ -64,6 +67,9 @@ def evaluate(
     ] = None,
     corruptions: Annotated[
         list[str] | None, typer.Option(help="NAME=BUNDLE to judge on spoiled images, the first as baseline; repeat.")
+    ] = None,
+    corruption_images: Annotated[
+        int | None, typer.Option(min=2, help="On how many images, half of them melanomas; by default on all.")
     ] = None,
     explain: Annotated[
         list[str] | None, typer.Option(help="NAME=BUNDLE whose maps are examined, the first as baseline; repeat.")
@@ -125,7 +131,8 @@ def evaluate(
     report = judge(
         manifest, models, folder, baseline=baseline, replicates=replicates, seed=seed, role=role,
         images=FromImages(
-            samples, answerers, skin_tone, cases, explainers, corrupted, explained, explain_images
+            samples, answerers, skin_tone, cases, pictures, explainers, corrupted, corruption_images, explained,
+            explain_images,
         ),
         settings=settings_of(subgroup, prevalence, margin, readers),
         circumstances=circumstances(table, models, role, ledger, allow_overlap),

@@ -103,7 +103,7 @@ def _milliseconds(predictor: "Predictor") -> float:
 
 
 def _explainer(predictor: "Predictor") -> "Explainer":
-    """Draws the occlusion map of an image over it."""
+    """Draws the occlusion map of an image."""
 
     def draw(image: "Image.Image") -> "Image.Image":
         from PIL import Image
@@ -112,9 +112,6 @@ def _explainer(predictor: "Predictor") -> "Explainer":
         from dermdistill.predict.explain import colours, explain
 
         found = explain(predictor, resize_square(image, predictor.bundle.spec.input.size))
-        below = image.copy()
-        over = Image.fromarray(colours(found.effects)).resize(below.size, Image.Resampling.BICUBIC)
-        below.paste(over, mask=over.getchannel("A"))
-        return below
+        return Image.fromarray(colours(found.effects))
 
     return draw

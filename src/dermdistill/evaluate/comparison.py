@@ -66,6 +66,15 @@ class Comparison:
         return "validation" if all(before) else CROSS_FITTED
 
 
+def draw_halves(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
+    """The rows of `count` images, half of them melanomas as far as there are any."""
+    generator = np.random.default_rng(seed)
+    melanoma = table["melanoma"].to_numpy(int) == 1
+    sick, well = (generator.permutation(np.flatnonzero(which)) for which in (melanoma, ~melanoma))
+    wanted = min(len(sick), max(count // 2, count - len(well)))
+    return np.concatenate([sick[:wanted], well[: count - wanted]])
+
+
 def gather(
     manifest: pd.DataFrame, models: dict[str, ModelPredictions], spec: EvaluateSpec, role: str = "test"
 ) -> Comparison:

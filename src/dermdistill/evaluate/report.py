@@ -34,7 +34,7 @@ from dermdistill.evaluate.comparison import Comparison, gather
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.ledger import DeclaredTest
 from dermdistill.evaluate.predictions import ModelPredictions
-from dermdistill.evaluate.render.cases import Cases, Explainer, cases
+from dermdistill.evaluate.render.cases import Cases, Explainer, Shown, cases
 from dermdistill.evaluate.render.html import page
 from dermdistill.evaluate.render.markdown import markdown
 from dermdistill.evaluate.render.samples import samples
@@ -57,10 +57,14 @@ class FromImages:
     """Whether subgroups by the tone of the skin are made, which opens every judged image."""
     cases: int = 0
     """How many of each kind of the images on which a model is most right and most wrong are shown inside the page."""
+    pictures: bool = True
+    """Whether these cases are shown themselves, or by their maps alone."""
     explainers: dict[str, Explainer] = field(default_factory=dict)
-    """What draws a model's map over an image, by name; the first one's cases are shown."""
+    """What draws a model's map of an image, by name; whose cases are shown, the first that is not the baseline."""
     corrupted: dict[str, Answerer] = field(default_factory=dict)
     """Models that are judged on spoiled images, by name."""
+    corrupted_images: int | None = None
+    """On how many images, half of them melanomas where there are enough; by default on all."""
     explained: dict[str, Explained] = field(default_factory=dict)
     """Models whose maps are examined, by name."""
     explained_images: int = 20
@@ -153,7 +157,7 @@ def measure(comparison: Comparison, images: FromImages, circumstances: Circumsta
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
         unseen=unseen(comparison),
-        corruptions=corrupted(images.corrupted, comparison),
+        corruptions=corrupted(images.corrupted, comparison, images.corrupted_images),
         selective=selective(comparison),
         explanations=explanations(images.explained, comparison, images.explained_images),
         robustness={name: robustness(answerer, comparison) for name, answerer in images.answerers.items()},
@@ -186,9 +190,10 @@ def write_report(report: Report, comparison: Comparison, images: FromImages, out
 
 
 def _cases(comparison: Comparison, images: FromImages) -> Cases | None:
-    """The cases of the first model with an explainer, else of the baseline."""
+    """The cases of the first model with an explainer, the baseline last; without any, of the baseline."""
     if not images.cases:
         return None
     explained = [name for name in comparison.models if name in images.explainers]
+    explained.sort(key=lambda name: name == comparison.baseline)
     name = (explained or [comparison.baseline])[0]
-    return cases(comparison, name, images.cases, images.explainers.get(name))
+    return cases(comparison, name, images.cases, Shown(images.explainers.get(name), images.pictures))

@@ -11,7 +11,7 @@ import argparse
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError
@@ -19,7 +19,12 @@ from dermdistill.evaluate.render.text import interval
 from dermdistill.files import read_json, write_text
 from dermdistill.publish.repository import add_root, find_root
 
+if TYPE_CHECKING:
+    import numpy as np
+
 FORMAT = "dermdistill-report/1"
+_WIDE, _HIGH = 13, 10
+"""What a number of two digits takes, in points."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,30 +104,52 @@ def drawing(rows: list[dict[str, Any]], key: str, label: str) -> str:
 
     unit = 1e6 if key == "macs" else 1e3
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermdistill"}):
-        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        figure = Figure(figsize=(9, 6.5), layout="constrained")
         axes = figure.subplots()
         beside: dict[int, int] = {}
+        tops = []
         for number, row in enumerate(rows, 1):
             found = row["metrics"]["auroc"]
             error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
             colour = "#0b5cad" if row["kept"] else "#64748b"
             place = row[key] / unit * 1.03 ** beside.setdefault(row[key], 0)  # students of one cost stand side by side
-            above = 3 + 9 * (beside[row[key]] % 2)  # and their numbers one above the other
             beside[row[key]] += 1
             axes.errorbar(
                 place, found["value"], error, fmt="o", ms=6, lw=1, color=colour, mfc=colour if row["kept"] else "white",
                 label=f"{number}  {row['recipe']}: {row['name']}",
             )  # fmt: skip
-            axes.annotate(str(number), (place, found["value"] + error[1][0]), xytext=(0, above), ha="center",
-                          textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
+            tops.append((place, found["high"], str(number), colour))
         axes.set(xlabel=label, ylabel="melanoma AUROC")
         axes.set_xscale("log")
         axes.margins(x=0.1, y=0.1)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.3 * (high - low))  # room for numbers that stand high
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
         axes.grid(color="#e2e8f0")
+        figure.draw_without_rendering()  # places are known from here on
+        spots = axes.transData.transform([top[:2] for top in tops]) * 72 / figure.dpi
+        for (place, high, number, colour), up in zip(tops, raised(spots), strict=True):
+            axes.annotate(number, (place, high), xytext=(0, up), ha="center",
+                          textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
         text = io.StringIO()
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     return text.getvalue()
+
+
+def raised(spots: "np.ndarray") -> list[float]:
+    """How far above its spot each number stands, so that none covers another.
+
+    Args:
+        spots: the upper ends of the intervals, in points [N, 2].
+    """
+    found: list[float] = []
+    for x, y in spots:
+        up = 3.0
+        taken = [(left, below + other) for (left, below), other in zip(spots, found, strict=False)]
+        while any(abs(left - x) < _WIDE and abs(below - y - up) < _HIGH for left, below in taken):
+            up += 1
+        found.append(up)
+    return found
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from dermdistill.errors import InputError
-from dermdistill.evaluate.analyses.corruptions import SYMMETRIES, corrupted, judge, symmetric, variants
+from dermdistill.evaluate.analyses.corruptions import SYMMETRIES, answers, corrupted, judge, symmetric, variants
 from dermdistill.evaluate.analyses.robustness import Answerer
-from dermdistill.evaluate.comparison import Comparison, gather
+from dermdistill.evaluate.comparison import Comparison, draw_halves, gather
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.images.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -74,8 +74,9 @@ def test_symmetries_worked_by_hand():
 
 
 def test_the_eight_variants_are_all_turns_and_mirrors(comparison: Comparison):
-    images = variants(SIZE, comparison.table["path"][0], "a")
-    assert images is not None
+    found = variants([SIZE], comparison.table["path"][0], "a")
+    assert found is not None
+    images = found[SIZE]
     assert images.shape == (ROWS, SIZE, SIZE, 3)
     plain = images[0]
     expected = {side.tobytes() for turned in (plain, plain.transpose(1, 0, 2)) for side in (
@@ -101,6 +102,27 @@ def test_two_models_side_by_side(comparison: Comparison):
             for model in found
         }
         assert found["left"].lost[name].value == pytest.approx(cost["left"] - cost["whole"], abs=1e-9)
+
+
+def test_some_images_are_drawn_half_of_them_melanomas(comparison: Comparison):
+    answerers = {"whole": Answerer(SIZE, 0.5, darkness), "left": Answerer(SIZE, 0.5, left_half)}
+    table = comparison.table
+    few = replace(comparison, table=table.assign(melanoma=[0] * 10 + [1] * 6))
+    found = corrupted(answerers, few, 10)
+    assert [(one.n, one.positives, one.drawn_of) for one in found.values()] == [(10, 5, 16)] * 2
+    rows = np.sort(draw_halves(few.table, 10, few.spec.seed))
+    own = replace(few, table=few.table.iloc[rows], weights=few.weights[:, rows])
+    expected = corrupted(answerers, own)
+    assert {name: one.model_copy(update={"drawn_of": None}) for name, one in found.items()} == expected
+    assert corrupted(answerers, few, 16) == corrupted(answerers, few)
+
+
+def test_models_of_several_sizes_answer_as_each_alone(comparison: Comparison):
+    small, large = Answerer(SIZE, 0.5, darkness), Answerer(40, 0.5, darkness)
+    paths, ids = (list(comparison.table[key])[:3] for key in ("path", "image_id"))
+    together = answers([small, large, small], paths, ids)
+    for one, p in zip((small, large, small), together, strict=True):
+        np.testing.assert_array_equal(p, answers([one], paths, ids)[0])
 
 
 def test_images_that_cannot_be_opened_are_left_out(comparison: Comparison):

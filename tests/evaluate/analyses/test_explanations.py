@@ -15,13 +15,12 @@ from dermdistill.evaluate.analyses.explanations import (
     Explained,
     correlation,
     deleted,
-    draw,
     explanations,
     gains,
     overlap,
     strongest,
 )
-from dermdistill.evaluate.comparison import gather
+from dermdistill.evaluate.comparison import draw_halves, gather
 from dermdistill.evaluate.spec import EvaluateSpec
 from dermdistill.images.occlusion import GRID, effects, median_colour
 
@@ -99,10 +98,10 @@ def test_overlap_by_hand():
 
 def test_half_of_the_images_are_melanomas():
     table = pd.DataFrame({"melanoma": [1] * 6 + [0] * 30})
-    assert table["melanoma"].iloc[draw(table, 10, 0)].sum() == 5
-    assert len(set(draw(table, 20, 0))) == 20
-    assert table["melanoma"].iloc[draw(table, 20, 0)].sum() == 6
-    assert len(draw(table, 100, 0)) == 36
+    assert table["melanoma"].iloc[draw_halves(table, 10, 0)].sum() == 5
+    assert len(set(draw_halves(table, 20, 0))) == 20
+    assert table["melanoma"].iloc[draw_halves(table, 20, 0)].sum() == 6
+    assert len(draw_halves(table, 100, 0)) == 36
 
 
 @pytest.fixture

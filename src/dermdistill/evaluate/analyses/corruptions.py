@@ -10,7 +10,7 @@ from pydantic import Field
 from dermdistill import talk
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.robustness import Answerer
-from dermdistill.evaluate.comparison import Comparison
+from dermdistill.evaluate.comparison import Comparison, draw_halves
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, working
@@ -58,6 +58,8 @@ class Corrupted(Strict):
     positives: int
     unreadable: int
     """Judged images that could not be opened and are left out."""
+    drawn_of: int | None = None
+    """Of how many judged images those that were spoiled were drawn, half of them melanomas; None if all were."""
     threshold: float
     """The probability of the bundle's default threshold."""
     clean: Figure
@@ -73,65 +75,75 @@ class Corrupted(Strict):
     """By corruption: how much more AUROC, averaged over severities, the model loses than the first; paired."""
 
 
-def corrupted(answerers: dict[str, Answerer], comparison: Comparison) -> dict[str, Corrupted]:
+def corrupted(answerers: dict[str, Answerer], comparison: Comparison, count: int | None = None) -> dict[str, Corrupted]:
     """Judge models on all corruptions of the judged images; shows progress on a terminal.
 
     Args:
         answerers: the models by name; the first is what the others are compared with.
-        comparison: the judged images, at the manifest's paths, and the bootstrap draws.
+        comparison: the judged images, at the manifest's paths, the bootstrap draws and the seed of this draw.
+        count: images at most, half of them melanomas where there are enough; by default all.
 
     Raises:
         InputError: none of the images can be opened.
     """
-    table, found = comparison.table, dict[str, Corrupted]()
+    if not answerers:
+        return {}
+    whole = len(comparison.table)
+    few = count is not None and count < whole
+    rows = np.sort(draw_halves(comparison.table, count, comparison.spec.seed)) if few else np.arange(whole)
+    table, weights, found = comparison.table.iloc[rows], comparison.weights[:, rows], dict[str, Corrupted]()
     losses: dict[str, np.ndarray] | None = None
-    for name, answerer in answerers.items():
-        p = answers(answerer, list(table["path"]), list(table["image_id"]))
+    answered = answers(list(answerers.values()), list(table["path"]), list(table["image_id"]))
+    for (name, answerer), p in zip(answerers.items(), answered, strict=True):
         usable = np.isfinite(p[0])
         if not usable.any():
             raise InputError(
                 f"corruptions need the images, and none can be opened; the first is {table['path'].iloc[0]}"
             )
         y = table["melanoma"].to_numpy(float)[usable]
-        one, lost = judge(p[:, usable], y, answerer.threshold, comparison.weights[:, usable])
+        one, lost = judge(p[:, usable], y, answerer.threshold, weights[:, usable])
         compared = {} if losses is None else {key: difference(lost[key], losses[key]) for key in lost}
         first = next(iter(answerers))
         update = {"unreadable": int((~usable).sum()), "against": None if name == first else first, "lost": compared}
+        update["drawn_of"] = whole if few else None
         found[name] = one.model_copy(update=update)
         losses = losses or lost
     return found
 
 
-def answers(answerer: Answerer, paths: Sequence[str], ids: Sequence[str]) -> np.ndarray:
-    """Melanoma probabilities [8 + 60, N]: the symmetries, the image as it is first, then every corruption by severity.
+def answers(answerers: Sequence[Answerer], paths: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+    """Melanoma probabilities [M, 8 + 60, N]: the symmetries, the image as it is first, then corruptions by severity.
 
-    NaN for images that cannot be opened.
+    NaN for images that cannot be opened. Each image is opened and spoiled once for all M models.
     """
     rows = SYMMETRIES + len(CORRUPTIONS) * len(SEVERITIES)
-    p = np.full((rows, len(paths)), np.nan)
+    sizes = sorted({answerer.size for answerer in answerers})
+    p = np.full((len(answerers), rows, len(paths)), np.nan)
     with talk.bars() as bars, ThreadPoolExecutor(2) as pool:
         for start in bars.track(range(0, len(paths), _BATCH), description="corruptions"):
             part = slice(start, start + _BATCH)
-            made = list(pool.map(partial(variants, answerer.size), paths[part], ids[part]))
+            made = list(pool.map(partial(variants, sizes), paths[part], ids[part]))
             for column, images in enumerate(made, start):
                 if images is not None:
-                    p[:, column] = answerer.melanoma(images)
+                    for one, answerer in zip(p, answerers, strict=True):
+                        one[:, column] = answerer.melanoma(images[answerer.size])
     return p
 
 
-def variants(size: int, path: str, image_id: str) -> np.ndarray | None:
-    """An image in all variants, uint8 [68, size, size, 3]; None if it cannot be opened."""
+def variants(sizes: Sequence[int], path: str, image_id: str) -> dict[int, np.ndarray] | None:
+    """An image in all variants, by size uint8 [68, size, size, 3]; None if it cannot be opened."""
     try:
         image = load_rgb(path)
     except ImageError:
         return None
-    plain = resize_square(image, size)
-    turned = [np.rot90(side, turn) for side in (plain, plain[:, ::-1]) for turn in range(4)]
     small = working(image)
-    spoiled = [
-        resize_square(corrupt(small, name, severity, image_id), size) for name in CORRUPTIONS for severity in SEVERITIES
-    ]
-    return np.stack([*turned, *spoiled])
+    spoiled = [corrupt(small, name, severity, image_id) for name in CORRUPTIONS for severity in SEVERITIES]
+    found = {}
+    for size in sizes:
+        plain = resize_square(image, size)
+        turned = [np.rot90(side, turn) for side in (plain, plain[:, ::-1]) for turn in range(4)]
+        found[size] = np.stack([*turned, *(resize_square(one, size) for one in spoiled)])
+    return found
 
 
 def judge(

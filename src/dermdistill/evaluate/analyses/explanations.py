@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from scipy.stats import spearmanr
 
 from dermdistill import talk
 from dermdistill.errors import InputError
-from dermdistill.evaluate.comparison import Comparison
+from dermdistill.evaluate.comparison import Comparison, draw_halves
 from dermdistill.images.occlusion import GRID, cell, effects, log_odds, median_colour
 from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
 from dermdistill.specs import Strict
@@ -86,7 +85,7 @@ def explanations(models: dict[str, Explained], comparison: Comparison, count: in
     """
     if not models:
         return {}
-    rows = draw(comparison.table, count, comparison.spec.seed)
+    rows = draw_halves(comparison.table, count, comparison.spec.seed)
     paths = comparison.table["path"].iloc[rows]
     images = [image for image in map(_opened, paths) if image is not None]
     if not images:
@@ -101,15 +100,6 @@ def explanations(models: dict[str, Explained], comparison: Comparison, count: in
         name: one if name == first else one.model_copy(update={"agreement": agree(first, maps[name], maps[first])})
         for name, one in found.items()
     }
-
-
-def draw(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
-    """The rows of `count` images, half of them melanomas as far as there are any."""
-    generator = np.random.default_rng(seed)
-    melanoma = table["melanoma"].to_numpy(int) == 1
-    sick, well = (generator.permutation(np.flatnonzero(which)) for which in (melanoma, ~melanoma))
-    wanted = min(len(sick), max(count // 2, count - len(well)))
-    return np.concatenate([sick[:wanted], well[: count - wanted]])
 
 
 def _opened(path: str) -> Image.Image | None:

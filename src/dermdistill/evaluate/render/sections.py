@@ -65,7 +65,9 @@ def _cases(material: Material) -> dict[str, Any] | None:
     found = material.cases
     if found is None:
         return None
-    return {"cases": found, "mapped": any(case.overlay for group in found.groups.values() for case in group)}
+    every = [case for group in found.groups.values() for case in group]
+    mapped, pictured = any(case.overlay for case in every), any(case.uri for case in every)
+    return {"cases": found, "mapped": mapped, "pictured": pictured}
 
 
 def _drawings(material: Material) -> dict[str, Any]:
