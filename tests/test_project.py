@@ -108,7 +108,8 @@ def test_ci_runs_every_check():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     steps = ("make lint", "make types", "make coverage", "make docs", "build_wheel", "install_wheel", ".ci/smoke.py")
     for step in steps:
-        assert re.search(rf'^run "[^"]+" .*{re.escape(step)}$', script, re.MULTILINE), step
+        assert re.search(rf'^(run|beside) "[^"]+" .*{re.escape(step)}$', script, re.MULTILINE), step
+    assert script.count("\nbeside ") == script.count("\nbeside_done\n") == 1
     assert "set -euo pipefail" in script
 
 

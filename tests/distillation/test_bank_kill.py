@@ -29,7 +29,20 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
 torch.set_num_threads(1)
+from dermdistill.distillation import soften
 from test_bank_kill import write
+
+compute, computed = soften._view, {{}}
+
+def known(teacher, images, rows, view, *how):
+    # computed once for all children: what is killed is the writing
+    key = (view, next(teacher.parameters()).sum().item(), rows.tobytes())
+    if key not in computed:
+        computed[key] = compute(teacher, images, rows, view, *how)
+    return computed[key]
+
+soften._view = known
+os.fsync = lambda number: None  # a kill, unlike a loss of power, loses nothing that was written
 
 folder = Path({folder!r})
 seen, last = 0, None
@@ -50,6 +63,7 @@ def apart(out, point):
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+write(folder / "first")
 sys.addaudithook(count)
 ends = []
 while not ends or ends[-1][0] == -signal.SIGKILL:

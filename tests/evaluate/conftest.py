@@ -1,6 +1,7 @@
 """A small data set with lesions of several images, and models of known strength on it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from dermdistill.evaluate.spec import EvaluateSpec
 N, LESIONS = 600, 400
 
 
-@pytest.fixture
-def manifest() -> pd.DataFrame:
+@pytest.fixture(scope="session")
+def whole_manifest() -> pd.DataFrame:
+    """What `manifest` is a copy of; not to be changed."""
     generator = np.random.default_rng(0)
     lesion = generator.integers(0, LESIONS, N)
     of_lesion = generator.choice(CLASSES, LESIONS, p=[0.05, 0.1, 0.15, 0.05, 0.2, 0.4, 0.05])
@@ -39,10 +41,23 @@ def manifest() -> pd.DataFrame:
 
 
 @pytest.fixture
-def make_model(manifest: pd.DataFrame) -> Callable[..., ModelPredictions]:
+def manifest(whole_manifest: pd.DataFrame) -> pd.DataFrame:
+    return whole_manifest.copy()
+
+
+@pytest.fixture
+def make_model(manifest: pd.DataFrame, model_on: Callable[..., ModelPredictions]) -> Callable[..., ModelPredictions]:
+    """make_model(strength, seed, classes): a model on the test's own manifest."""
+    return partial(model_on, manifest)
+
+
+@pytest.fixture(scope="session")
+def model_on() -> Callable[..., ModelPredictions]:
     """A model that finds the diagnosis the better, the larger its strength; a third of the lesions each role."""
 
-    def make(strength: float = 2.0, seed: int = 1, classes: tuple[str, ...] = CLASSES) -> ModelPredictions:
+    def make(
+        manifest: pd.DataFrame, strength: float = 2.0, seed: int = 1, classes: tuple[str, ...] = CLASSES
+    ) -> ModelPredictions:
         right = manifest["diagnosis"].to_numpy()[:, None] == np.array(CLASSES)
         logits = np.random.default_rng(seed).normal(size=right.shape) + strength * right
         if classes == BINARY_CLASSES:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from dermdistill.data.manifest import write_manifest
 from dermdistill.evaluate.predictions import ModelPredictions
@@ -25,36 +24,41 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCKED + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+CODE = """
+import contextlib, importlib, json
+from dermdistill.cli import main
+
+modules, *commands = (json.loads(argument) for argument in sys.argv[1:])
+for name in modules:
+    importlib.import_module(name)
+for command in commands:
+    sys.argv = ["dermdistill", *command]
+    with contextlib.suppress(SystemExit):
+        main()
+"""
 
 
-def test_every_module_is_imported_without_torch():
-    names = [
+def test_every_module_is_imported_and_the_command_runs_without_torch(
+    manifest: pd.DataFrame, make_model: Callable[..., ModelPredictions], tmp_path: Path
+):
+    """The command judges a run and a table, each in a folder of its own."""
+    modules = [
         ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((SOURCE / "evaluate").rglob("*.py"))
     ]
-    done = run("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *names)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("kind", ["run", "table"])
-def test_the_command_runs_without_torch(
-    manifest: pd.DataFrame, make_model: Callable[..., ModelPredictions], tmp_path: Path, kind: str
-):
     write_manifest(manifest, tmp_path / "manifest.parquet")
-    given = tmp_path / kind
-    if kind == "run":
-        given.mkdir()
-        make_model().table.to_parquet(given / "predictions.parquet")
-        (given / "run.json").write_text(json.dumps({"format": "dermdistill-run/1", "status": "complete"}))
-    else:
-        given = given.with_suffix(".csv")
-        make_model().table.to_csv(given, index=False)
-    done = run(
-        "from dermdistill.cli import main\nmain()", "evaluate", str(tmp_path / "manifest.parquet"),
-        "--model", f"m={given}", "--out", str(tmp_path / "out"), "--replicates", "100",
-    )  # fmt: skip
+    run, table = tmp_path / "run", tmp_path / "table.csv"
+    run.mkdir()
+    make_model().table.to_parquet(run / "predictions.parquet")
+    (run / "run.json").write_text(json.dumps({"format": "dermdistill-run/1", "status": "complete"}))
+    make_model().table.to_csv(table, index=False)
+    outs = {given: tmp_path / f"out-{given.stem}" for given in (run, table)}
+    commands = [
+        ["evaluate", str(tmp_path / "manifest.parquet"), "--model", f"m={given}", "--out", str(out), "--replicates",
+         "100"] for given, out in outs.items()
+    ]  # fmt: skip
+    command = [sys.executable, "-c", BLOCKED + CODE, *map(json.dumps, [modules, *commands])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "report.html").is_file()
+    for out in outs.values():
+        assert (out / "report.html").is_file(), done.stderr

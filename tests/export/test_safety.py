@@ -25,6 +25,7 @@ from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
 
 NON_COMMERCIAL = "CC BY-NC 4.0"
+pytestmark = pytest.mark.usefixtures("graphs_made_once")
 
 
 def _header(folder, **changes):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from dermdistill.run import open_run
+from dermdistill.run import Run, open_run
 from dermdistill.training.loop import fit, make_fabric
 from dermdistill.training.spec import TrainSpec
 
@@ -22,33 +22,41 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from safetensors.torch import save_file
-from toy_task import Toy, smooth_net
+from toy_task import Toy, net, smooth_net
 from dermdistill.training.spec import TrainSpec
 from dermdistill.run import Run, open_run
 from dermdistill.training.loop import fit, make_fabric
 
 class Watched(Toy):
-    rows = []
+    def __init__(self, stop_at):
+        super().__init__()
+        self.rows, self.stop_at = [], stop_at
     def batch(self, rows, epoch, device):
         self.rows.append(torch.tensor(rows))
-        if {stop_at!r} == (fabric.global_rank, len(self.rows)):
+        if self.stop_at == (fabric.global_rank, len(self.rows)):
             os.kill(os.getpid(), signal.SIGTERM)
         return super().batch(rows, epoch, device)
 
-folder = Path({folder!r})
+def train(name, model, stop_at=None, **options):
+    folder = Path({root!r}) / name
+    if fabric.is_global_zero:
+        open_run(folder, {{"stage": "test"}})
+    fabric.barrier()
+    task = Watched(stop_at)
+    try:
+        fit(task, model, TrainSpec(**{options!r} | options), 0, Run(folder), fabric)
+    except KeyboardInterrupt:
+        (folder / f"stopped-{{fabric.global_rank}}").write_text(str(len(task.rows)))
+        return
+    own = {{"rows": torch.stack(task.rows), **model.state_dict()}}
+    save_file(own, folder / f"rank-{{fabric.global_rank}}.safetensors")
+
 fabric = make_fabric("cpu", 2)
 fabric.launch()
-if fabric.is_global_zero:
-    open_run(folder, {{"stage": "test"}})
-fabric.barrier()
-net, task = smooth_net(), Watched()
-try:
-    fit(task, net, TrainSpec(**{options!r}), 0, Run(folder), fabric)
-except KeyboardInterrupt:
-    (folder / f"stopped-{{fabric.global_rank}}").write_text(str(len(task.rows)))
-    raise SystemExit
-own = {{"rows": torch.stack(task.rows), **net.state_dict()}}
-save_file(own, folder / f"rank-{{fabric.global_rank}}.safetensors")
+train("two", smooth_net())
+train("cut", smooth_net(), stop_at=(1, 11))
+train("cut", smooth_net())
+train("norm", net(), optimizer="adamw", checkpoint_seconds=0)
 """
 OPTIONS = {"epochs": 3, "batch_size": 8, "learning_rate": 0.05, "ema": 0.9, "optimizer": "sgd"}
 
@@ -68,23 +76,30 @@ def _fit(folder, task, net, precision="32-true", **options):
     return run
 
 
-def _pair(folder, stop_at=None):
-    """Train in two processes and give what each ended with; `stop_at` is (rank, batch) that gets a SIGTERM."""
-    code = folder.with_suffix(".py")
-    code.write_text(PAIR.format(here=HERE, folder=str(folder), options=OPTIONS, stop_at=stop_at))
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The folder of what two processes trained: `two`, `cut` (by a SIGTERM to one of them) and `norm`."""
+    root = tmp_path_factory.mktemp("pair")
+    code = root / "pair.py"
+    code.write_text(PAIR.format(here=HERE, root=str(root), options=OPTIONS))
     done = subprocess.run(
         [sys.executable, str(code)], env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return [] if stop_at else [load_file(folder / f"rank-{rank}.safetensors") for rank in range(2)]
+    return root
+
+
+def _ranks(folder):
+    """What each of the two processes ended with."""
+    return [load_file(folder / f"rank-{rank}.safetensors") for rank in range(2)]
 
 
 @pytest.mark.slow
-def test_two_processes_share_each_batch_and_learn_what_one_learns(tmp_path, toy):
+def test_two_processes_share_each_batch_and_learn_what_one_learns(tmp_path, toy, pair):
     """Without BatchNorm and dropout, which see each half by itself, the mean of two gradients is the whole one."""
     one = _fit(tmp_path / "one", toy.Toy(), toy.smooth_net())
-    ranks = _pair(tmp_path / "two")
+    ranks = _ranks(pair / "two")
     rows = [rank.pop("rows") for rank in ranks]
     for first, second in zip(*(part.split(8) for part in rows), strict=True):  # an epoch is eight steps
         assert sorted([*first.flatten().tolist(), *second.flatten().tolist()]) == list(range(64))
@@ -92,9 +107,15 @@ def test_two_processes_share_each_batch_and_learn_what_one_learns(tmp_path, toy)
     for name, value in ranks[0].items():
         assert torch.equal(value, ranks[1][name])
         torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-6)
-    kept = load_file(tmp_path / "two" / "model.safetensors")
+    kept = load_file(pair / "two" / "model.safetensors")
     for name, value in load_file(one.model).items():
         torch.testing.assert_close(kept[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes_learn_with_batchnorm_and_dropout(pair):
+    losses = [line["loss"] for line in Run(pair / "norm").read_metrics()]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(tmp_path, toy):
@@ -148,13 +169,8 @@ def test_the_averaged_weights_are_validated_and_kept(tmp_path, toy):
     assert not any(name.startswith("average.") for name in load_file(plain.checkpoint))
 
 
-@pytest.mark.slow
-def test_a_stop_that_reaches_one_process_stops_all_after_the_same_step(tmp_path):
-    whole = _pair(tmp_path / "whole")
-    _pair(tmp_path / "cut", stop_at=(1, 11))
-    assert [(tmp_path / "cut" / f"stopped-{rank}").read_text() for rank in range(2)] == ["11", "11"]
-    resumed = _pair(tmp_path / "cut")
-    for rank in range(2):
-        rows = {part.pop("rows").shape[0] for part in (whole[rank], resumed[rank])}
-        assert rows == {24, 24 - 11}
-        assert all(torch.equal(whole[rank][name], resumed[rank][name]) for name in whole[rank])
+def test_a_stop_that_reaches_one_process_stops_all_after_the_same_step(pair):
+    assert [(pair / "cut" / f"stopped-{rank}").read_text() for rank in range(2)] == ["11", "11"]
+    for whole, resumed in zip(_ranks(pair / "two"), _ranks(pair / "cut"), strict=True):
+        assert [ended.pop("rows").shape[0] for ended in (whole, resumed)] == [24, 24 - 11]
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)

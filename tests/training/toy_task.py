@@ -1,10 +1,7 @@
 """A task small enough to train in a blink: which side of a plane is a point on?"""
 
-import time
-
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 
@@ -22,17 +19,15 @@ def smooth_net():
 class Toy:
     size = 64
 
-    def __init__(self, delay=0.0):
+    def __init__(self):
         generator = torch.Generator().manual_seed(1)
         self.points = torch.randn(self.size, 4, generator=generator)
         self.labels = (self.points.sum(1) > 0).long()
-        self.delay = delay
 
     def order(self, seed, epoch):
         return np.random.default_rng([seed, epoch]).permutation(self.size)
 
     def batch(self, rows, epoch, device):
-        time.sleep(self.delay)
         return self.points[rows], self.labels[rows]
 
     def loss(self, model, batch):
@@ -42,4 +37,5 @@ class Toy:
         model.eval()
         with torch.no_grad():
             scores = model(self.points)[:, 1] - model(self.points)[:, 0]
-        return {"auroc": float(roc_auc_score(self.labels, scores))}
+        above = scores[self.labels == 1][:, None] > scores[self.labels == 0]  # of each pair of points; none are equal
+        return {"auroc": float(above.double().mean())}
