@@ -49,7 +49,9 @@ def browser():
     if found is None:
         pytest.skip("no Chromium on the PATH: apt-get install chromium")
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", *camera]
+        opened = started.chromium.launch(executable_path=found, args=arguments)
         yield opened
         opened.close()
 

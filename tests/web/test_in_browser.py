@@ -163,6 +163,23 @@ def test_images_that_are_dropped_or_pasted_get_the_answers_of_chosen_ones(ready,
         assert {row["file"]: row for row in rows} == expected, event
 
 
+def test_a_camera_of_the_computer_takes_a_picture(browser, site):
+    """Chromium's camera for tests, which shows a moving pattern."""
+    page = opened(browser, site)
+    page.click("#camera")
+    page.locator("#video").evaluate(
+        "video => new Promise((done) => video.videoWidth ? done() : (video.onplaying = done))"
+    )
+    width, height = page.evaluate("[video.videoWidth, video.videoHeight]")
+    page.click("#shoot")
+    page.wait_for_selector("#value")
+    assert re.search(r"\d", page.inner_text("#value"))
+    assert not page.locator("#viewfinder").is_visible()
+    assert page.evaluate("video.srcObject.getTracks().every((track) => track.readyState === 'ended')")
+    assert min(width, height) > 112, "the camera's own pixels are taken"
+    page.context.close()
+
+
 def test_the_slider_shows_the_rates_of_the_figures(ready, images, published):
     answers(ready, images[:2])
     (path,) = (published / "page-data").iterdir()
