@@ -26,6 +26,12 @@ def with_openvino():
         pytest.skip("needs the extra openvino")
 
 
+def printed_by(code: str) -> str:
+    """What a new process prints that runs some code."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
+    return run.stdout
+
+
 def test_openvino_gives_the_answers_of_onnx_runtime(with_openvino):
     images = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), np.uint8)
     images[1] = (160, 110, 90)  # plain skin, as the network sees it
@@ -60,8 +66,7 @@ def test_openvino_leaves_the_stack_of_signal_handlers_as_it_was(with_openvino):
         "signal.signal(signal.SIGINT, lambda *_: print('stopped'))\n"
         "signal.raise_signal(signal.SIGINT)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
-    assert run.stdout == "stopped\n"
+    assert printed_by(code) == "stopped\n"
 
 
 def test_openvino_sends_nothing(with_openvino):
@@ -71,8 +76,7 @@ def test_openvino_sends_nothing(with_openvino):
         "Predictor(threads=1, runtime='openvino').probabilities(np.zeros((1, 112, 112, 3), np.uint8))\n"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
-    assert run.stdout == "[]\n"
+    assert printed_by(code) == "[]\n"
 
 
 def test_openvino_tells_of_graphs_that_it_cannot_load_or_run(with_openvino, tmp_path):
