@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "dermdistill"
 LONG_LIVED = """
 import sys, time
 from dermdistill.predict.predictor import Predictor
-(result,) = Predictor().predict([sys.argv[1]])
+(result,) = Predictor(gate="off").predict([sys.argv[1]])
 assert result.status == "ok", result
 time.sleep(float(sys.argv[2]))
 """

@@ -204,7 +204,7 @@ def test_predict_loads_no_heavy_module(tmp_path: Path):
     from PIL import Image
 
     Image.new("RGB", (64, 48), (200, 160, 140)).save(tmp_path / "skin.png")
-    assert not loaded_modules(["predict", str(tmp_path / "skin.png"), "--format", "json"]) & set(HEAVY)
+    assert not loaded_modules(["predict", str(tmp_path / "skin.png"), "--gate", "judge"]) & set(HEAVY)
 
 
 def repository_files() -> list[Path]:

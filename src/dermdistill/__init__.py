@@ -10,7 +10,8 @@ time.
 >>> import dermdistill
 >>> photo = io.BytesIO()
 >>> Image.new("RGB", (600, 450), (222, 184, 160)).save(photo, "PNG")
->>> (result,) = dermdistill.Predictor().predict([photo.getvalue()])
+>>> predictor = dermdistill.Predictor(gate="off")  # its gate refuses what is no dermoscopic photograph, as this
+>>> (result,) = predictor.predict([photo.getvalue()])
 >>> result.status, 0 <= result.p_melanoma <= 1
 ('ok', True)
 """

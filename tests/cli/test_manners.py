@@ -146,9 +146,9 @@ def photo(tmp_path):
 
 
 def test_quiet_and_verbose_stand_before_or_after_the_command(photo):
-    said = {}
+    said, gate = {}, ("--gate", "off")
     for options in ([], ["-q"], ["--quiet"], ["-v"], ["--verbose"]):
-        for line in ([*options, "predict", photo], ["predict", photo, *options]):
+        for line in ([*options, "predict", photo, *gate], ["predict", photo, *gate, *options]):
             run = CliRunner().invoke(app, line)
             assert run.exit_code == 0
             assert len(run.stdout.splitlines()) == 2

@@ -15,13 +15,14 @@ from dermdistill.images.decode import ImageError, load_rgb
 from dermdistill.predict import dicom_objects
 from dermdistill.predict.dicom_capture import Capturer
 from dermdistill.predict.dicom_report import Reporter
+from dermdistill.predict.predictor import Predictor, Result
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
 
 def _predict(*words):
-    return CliRunner().invoke(app, ["predict", "--threads", "1", "--format", "json", *map(str, words)])
+    return CliRunner().invoke(app, ["predict", "--threads", "1", "--gate", "off", "--format", "json", *map(str, words)])
 
 
 def _rows(run):
@@ -78,6 +79,17 @@ def test_captures_show_the_image_and_refer_to_it(captures, folder):
     ]
     assert len({one.SeriesInstanceUID for one in of_several}) == 1
     assert sorted(one.InstanceNumber for one in of_several) == [1, 2]
+
+
+def test_a_capture_of_a_refused_image_says_so_and_why():
+    predictor = Predictor(threads=1, gate="off")
+    told = {}
+    for status, quality in (("ok", "good"), ("damaged", "good"), ("refused", "dark,blurred")):
+        result = Result("secret.dcm", status, (0.5,), 0.5, "above_threshold", "secret.dcm", quality)
+        told[status] = Capturer(predictor)._facts(result)
+    assert told["damaged"] == f"{told['ok']}, image damaged"
+    dark = "image refused by the model's gate: it is too dark; it is blurred, or shows nothing"
+    assert told["refused"] == f"{told['ok']}, {dark}"
 
 
 def test_a_capture_is_no_photograph_to_judge(captures):

@@ -32,7 +32,7 @@ def folder(dicom_object, picture, tmp_path):
 
 
 def _predict(*words):
-    return CliRunner().invoke(app, ["predict", "--threads", "1", *map(str, words)])
+    return CliRunner().invoke(app, ["predict", "--threads", "1", "--gate", "off", *map(str, words)])
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
@@ -96,6 +96,20 @@ def test_reports_tell_what_the_rows_tell(reports, folder):
     assert seen == {"a.dcm", "b.dcm#1", "b.dcm#2"}
 
 
+def test_an_image_that_the_gate_refuses_has_no_report_or_one_that_says_why(folder, patient, tmp_path):
+    for mode, count in (("refuse", 0), ("judge", 3)):
+        run = _predict(folder, "--gate", mode, "--format", "json", "--dicom-sr", tmp_path / mode)
+        rows = [row for row in json.loads(run.stdout)["results"] if not row["file"].endswith("grey.dcm")]
+        assert {row["status"] for row in rows} == {"refused"}
+        assert {row["p_melanoma"] is None for row in rows} == {count == 0}
+        made = list((tmp_path / mode).iterdir())
+        assert len(made) == count
+        for path in made:
+            comment = _terms(highdicom.sr.srread(path).content[0])["121106"].value
+            assert "The image is refused by the model's gate: it does not look like a dermoscopic image;" in comment
+            assert not [word for word in (*patient, ".dcm") if word in comment]
+
+
 @pytest.mark.skipif(shutil.which("dsrdump") is None, reason="dsrdump is not installed (Debian: dcmtk)")
 def test_dcmtk_reads_the_reports(reports):
     for path in reports[0]:
@@ -119,7 +133,7 @@ def test_predicting_other_images_needs_no_extra(picture, tmp_path):
         "import sys\n"
         "sys.modules['pydicom'] = sys.modules['highdicom'] = None\n"
         "from dermdistill.predict.predictor import Predictor\n"
-        f"(found,) = Predictor().predict({str(tmp_path / 'a.png')!r})\n"
+        f"(found,) = Predictor(gate='off').predict({str(tmp_path / 'a.png')!r})\n"
         "print(found.status)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -33,12 +33,12 @@ def test_a_worker_that_is_killed_is_replaced_and_the_bytes_are_those_of_the_loca
 
     draw(tmp_path / "web", NAMES)
     images = [f"{files_server.address}/{name}" for name in NAMES]
-    settings = Settings(str(open_bundle(None).folder), 0.5, batch_size=3)
+    settings = Settings(str(open_bundle(None).folder), 0.5, batch_size=3, gate="judge")
     list(carry_out(settings, images, str(tmp_path / "local"), shards=4))
     files_server.hold("/07.jpg")
     command = [
         sys.executable, "-m", "dermdistill", "predict", *images, "--shards", "4", "--out", str(tmp_path / "ray"),
-        "--threshold", "0.5", "--batch-size", "3", "--engine", "ray",
+        "--threshold", "0.5", "--batch-size", "3", "--gate", "judge", "--engine", "ray",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said: list[str] = []

@@ -31,7 +31,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="shells, pipes and devices
 
 @pytest.fixture(scope="module")
 def shipped():
-    return Predictor()
+    return Predictor(gate="off")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def damaged(photo):
 
 
 def _predict(*arguments):
-    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    return CliRunner().invoke(app, ["predict", "--gate", "off", *map(str, arguments)])
 
 
 def _shell(command, folder):
@@ -117,7 +117,7 @@ def test_a_damaged_image_has_no_probability_unless_asked(shipped, damaged, photo
     (result,) = shipped.predict(damaged)
     assert (result.status, result.p_melanoma, result.decision) == ("damaged", None, "")
     assert "Premature end of JPEG file" in result.message
-    judging = Predictor(damaged="judge")
+    judging = Predictor(damaged="judge", gate="off")
     for source in (damaged, damaged.read_bytes(), io.BytesIO(damaged.read_bytes())):
         (result,) = judging.predict(source)
         assert result.status == "damaged"
@@ -186,7 +186,7 @@ def test_a_graph_that_fails_when_it_runs_is_one_line(tmp_path, photo):
 
     folder = _with_graph(tmp_path / "bundle", broken)
     with pytest.raises(IntegrityError, match=r"model\.onnx fails when it is run; export it again"):
-        list(Predictor(folder).predict(photo))
+        list(Predictor(folder, gate="off").predict(photo))
 
 
 def test_a_graph_of_another_kind_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from dermdistill.cli import app
@@ -47,10 +48,24 @@ def test_openvino_gives_the_answers_to_the_test_vectors(with_openvino, trained):
 
 
 def test_the_command_line_asks_openvino(with_openvino, photos):
-    call = ["predict", str(photos.good / "a.png"), "--format", "json", "--runtime"]
+    call = ["predict", str(photos.good / "a.png"), "--gate", "off", "--format", "json", "--runtime"]
     found = [CliRunner().invoke(app, [*call, name]) for name in ("onnxruntime", "openvino")]
     rows = [json.loads(run.stdout)["results"][0] for run in found]
     assert rows[0]["p_melanoma"] == pytest.approx(rows[1]["p_melanoma"], abs=1e-4)
+
+
+def test_the_gate_is_asked_whatever_runs_the_network(with_openvino, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    for mode, is_answered in (("refuse", False), ("judge", True)):
+        call = ["predict", str(tmp_path / "noise.png"), "--gate", mode, "--format", "json", "--runtime"]
+        runs = [CliRunner().invoke(app, [*call, name]) for name in ("onnxruntime", "openvino")]
+        one, other = (json.loads(run.stdout)["results"][0] for run in runs)
+        assert one["status"] == other["status"] == "refused"
+        assert one["message"] == other["message"] != ""
+        assert (one["p_melanoma"] is not None, other["p_melanoma"] is not None) == (is_answered, is_answered)
+        if is_answered:
+            assert one["p_melanoma"] == pytest.approx(other["p_melanoma"], abs=1e-4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO changes the stack on Linux")

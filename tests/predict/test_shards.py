@@ -1,10 +1,12 @@
 """Answers in shards: how images are divided, what goes on after a kill, and what is refused."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from dermdistill.classes import DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.errors import InputError
+from dermdistill.files import sha256_file
 from dermdistill.predict.engines import carry_out
 from dermdistill.predict.output import row
 from dermdistill.predict.shards import PausedError, Settings, divide, part, read_shards
@@ -26,11 +29,11 @@ NAMES = [f"{number:02d}.jpg" for number in range(10)]
 def settings():
     from dermdistill.predict.bundle import open_bundle
 
-    return Settings(str(open_bundle(None).folder), 0.5, batch_size=3)
+    return Settings(str(open_bundle(None).folder), 0.5, batch_size=3, gate="off")
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    return CliRunner().invoke(app, ["predict", "--gate", "off", *map(str, arguments)])
 
 
 def contents(folder):
@@ -85,6 +88,36 @@ def test_images_without_an_answer_are_told_by_the_exit_code_then_and_later(draw,
         done = run(tmp_path / "in", "--shards", 2, "--out", tmp_path / "out")
         assert done.exit_code == 1
         assert "1 of 4 images could not be read or judged" in done.stderr
+
+
+def test_what_the_gate_refuses_is_in_the_rows_and_counted_then_and_later(picture, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        picture(number).save(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"hello")
+    for mode, code in (("refuse", 1), ("judge", 1)):
+        for _ in range(2):
+            done = run(tmp_path / "in", "--gate", mode, "--shards", 2, "--out", tmp_path / mode)
+            assert done.exit_code == code
+            assert "3 of 4 images are refused by the model's gate" in done.stderr
+            assert "1 of 4 images could not be read or judged" in done.stderr
+        rows = [one for table in read_shards(tmp_path / mode, 2) for one in table.to_pylist()]
+        rows.sort(key=lambda one: one["file"].endswith("bad.jpg"))
+        assert [one["status"] for one in rows] == ["refused"] * 3 + ["not_an_image"]
+        assert [one["p_melanoma"] is not None for one in rows] == [mode == "judge"] * 3 + [False]
+        assert all(": refused: it does not look like a dermoscopic image" in one["message"] for one in rows[:3])
+
+
+def test_a_job_with_another_gate_is_another_job(settings, draw, tmp_path):
+    draw(tmp_path / "in", NAMES[:2])
+    images = sorted(map(str, (tmp_path / "in").iterdir()))
+    gated = replace(settings, gate="judge")
+    list(carry_out(gated, images, str(tmp_path / "out"), shards=1))
+    job = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert job["gate_sha256"] == sha256_file(Path(settings.model) / "gate.onnx")
+    (tmp_path / "out" / "job.json").write_text(json.dumps({**job, "gate_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="gate_sha256 is 0000"):
+        list(carry_out(gated, images, str(tmp_path / "out"), shards=1))
 
 
 def test_a_shard_that_is_cut_off_is_made_again(settings, draw, tmp_path):
@@ -150,7 +183,7 @@ def test_a_job_that_was_killed_goes_on_and_ends_with_the_same_bytes(settings, fi
     files_server.hold("/06.jpg")  # of the fourth shard
     command = [
         sys.executable, "-m", "dermdistill", "predict", *images, "--shards", "5", "--out", str(tmp_path / "out"),
-        "--threshold", "0.5", "--batch-size", "3",
+        "--threshold", "0.5", "--batch-size", "3", "--gate", "off",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert files_server.waits.wait(60)

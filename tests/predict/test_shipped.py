@@ -39,7 +39,8 @@ def test_it_is_small_real_and_complete(shipped):
     assert shipped.spec.data.synthetic is False
     assert shipped.spec.classes == CLASSES
     assert shipped.spec.model.parameters <= BUDGET
-    assert {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", *shipped.spec.graphs} == set(shipped.spec.files)
+    gate = {"gate.onnx"} & set(shipped.spec.files)
+    assert {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", *shipped.spec.graphs, *gate} == set(shipped.spec.files)
 
 
 def test_its_checkpoint_is_the_network_of_the_graph(shipped):
@@ -128,7 +129,8 @@ def test_a_wrong_name_is_told_with_a_close_one(two):
 
 def test_the_command_takes_a_name(two, picture, tmp_path):
     picture().save(tmp_path / "photo.png")
-    done = CliRunner().invoke(app, ["predict", "--model", "free", "--format", "json", str(tmp_path / "photo.png")])
+    call = ["predict", "--gate", "off", "--format", "json", str(tmp_path / "photo.png")]
+    done = CliRunner().invoke(app, [*call, "--model", "free"])
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(app, ["predict", "--model", "othr", str(tmp_path / "photo.png")])
     assert isinstance(done.exception, InputError)

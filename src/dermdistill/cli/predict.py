@@ -183,6 +183,8 @@ def _into_shards(settings: Any, files: list[Any], out: str, shards: int, engine:
         counts.images += one.images
         counts.failed += one.failed
         counts.damaged += one.damaged
+        counts.refused += one.refused
+        counts.withheld += one.refused if settings.gate == "refuse" else 0
         before, made = before + was_there, made + (not was_there)
         talk.detail(f"{before + made} shards done, {counts.images} images")
     there = f", {before} of them before" if before else ""
@@ -218,6 +220,8 @@ class _Counts:
     """Damaged images with one."""
     refused: int = 0
     """Images that the gate refuses, with or without one."""
+    withheld: int = 0
+    """Those of them without one."""
     unreported: int = 0
     """Images with one, and without a DICOM object that was asked for."""
 
@@ -228,6 +232,7 @@ class _Counts:
         self.refused += result.status == REFUSED
         if result.probabilities is None:
             self.failed += 1
+            self.withheld += result.status == REFUSED
         elif result.status == UNREPORTED:
             self.unreported += 1
         elif result.status not in ("ok", REFUSED):
@@ -244,8 +249,8 @@ def _tell(counts: _Counts) -> None:
         talk.warn(f"{counts.refused} of {counts.images} images are refused by the model's gate; their rows say why")
     if counts.unreported:
         talk.warn(f"{counts.unreported} of {counts.images} images have no DICOM object; their rows say why")
-    if counts.failed:
-        talk.warn(f"{counts.failed} of {counts.images} images could not be read or judged; their rows say why")
+    if broken := counts.failed - counts.withheld:
+        talk.warn(f"{broken} of {counts.images} images could not be read or judged; their rows say why")
     if counts.failed or counts.unreported:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dermdistill.images.decode import Damaged, open_rgb
 from dermdistill.images.dicom.header import MAKER
 from dermdistill.images.preprocess import resize_square
-from dermdistill.predict.dicom_source import OF_PATIENT, OF_STUDY, DicomSource, Place
+from dermdistill.predict.dicom_source import OF_PATIENT, OF_STUDY, DicomSource, Place, state_of
 from dermdistill.predict.explain import explain
 from dermdistill.predict.header import GRAPH
 from dermdistill.predict.picture import WARNING, draw_map
@@ -47,9 +47,10 @@ class Capturer:
         return self._object(picture, source, place)
 
     def _facts(self, result: Result) -> str:
-        spec, state = self.predictor.bundle.spec, "" if result.status == "ok" else f", image {result.status}"
+        spec, state = self.predictor.bundle.spec, state_of(result)
         p, threshold = result.p_melanoma or 0.0, self.predictor.threshold
-        return f"{spec.name} {spec.version}: probability of melanoma {p:.3f}, threshold {threshold:.3f}{state}"
+        told = f"{spec.name} {spec.version}: probability of melanoma {p:.3f}, threshold {threshold:.3f}"
+        return f"{told}, image {state}" if state else told
 
     def _object(self, picture: "np.ndarray", source: DicomSource, place: Place) -> "Dataset":
         from pydicom.dataset import Dataset

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dermdistill.images.dicom.header import MAKER
-from dermdistill.predict.dicom_source import DicomSource, Place
+from dermdistill.predict.dicom_source import DicomSource, Place, state_of
 from dermdistill.predict.header import GRAPH, AnyHeader
 from dermdistill.predict.predictor import Result
 
@@ -104,10 +104,10 @@ class Reporter:
         from highdicom.sr import RelationshipTypeValues, TextContentItem
         from pydicom.sr.codedict import codes
 
-        state = "" if result.status == "ok" else f" The image is {result.status}."
+        state = state_of(result)
         return TextContentItem(
             name=codes.DCM.Comment,
-            value=self.spec.intended_use + state,
+            value=self.spec.intended_use + (f" The image is {state}." if state else ""),
             relationship_type=RelationshipTypeValues.CONTAINS,
         )
 

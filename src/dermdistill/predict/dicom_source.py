@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from dermdistill.errors import InputError
 from dermdistill.images.dicom.files import is_dicom, split_frame
 from dermdistill.images.dicom.header import quiet
+from dermdistill.predict.gate import in_words
+from dermdistill.predict.predictor import REFUSED, Result
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,6 +33,17 @@ class DicomSource:
     header: "Dataset"
     frame: int | None
     """Counted from 1; None for an object of one frame."""
+
+
+def state_of(result: Result) -> str:
+    """What is wrong with an image that was judged nonetheless, for an object on it: no word of its file or patient.
+
+    Returns:
+        Such as 'damaged', or 'refused by the model's gate: it is too dark'; empty if nothing is wrong.
+    """
+    if result.status == REFUSED:
+        return f"refused by the model's gate: {in_words((result.quality or '').split(','))}"
+    return "" if result.status == "ok" else result.status
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ that pixels which travel between workers would cost more than they spare.
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dermdistill.errors import InputError, MissingExtraError
@@ -96,8 +96,7 @@ class _Worker:
 
     def __call__(self, shard: dict[str, Any]) -> dict[str, Any]:
         images = shard["images"].decode(errors="surrogateescape").split("\0")
-        counts = make_shard(self._predictor, self._settings, images, shard["place"])
-        return {"images": counts.images, "failed": counts.failed, "damaged": counts.damaged}
+        return asdict(make_shard(self._predictor, self._settings, images, shard["place"]))
 
 
 def _on_ray(ray: Any, plan: Plan, todo: Sequence[int], threads: int) -> Iterator[Counts]:
@@ -116,7 +115,7 @@ def _on_ray(ray: Any, plan: Plan, todo: Sequence[int], threads: int) -> Iterator
     )  # fmt: skip
     try:
         for found in made.iter_rows():
-            yield Counts(found["images"], found["failed"], found["damaged"])
+            yield Counts(**{field.name: found[field.name] for field in fields(Counts)})
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PausedError | InputError):

@@ -5,6 +5,7 @@ without the file have no gate.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,6 +56,15 @@ class GateFacts(Strict):
     seed: int
 
 
+def in_words(reasons: Iterable[str]) -> str:
+    """Reasons of a refusal in words.
+
+    Args:
+        reasons: some of `REASONS`; others, of a later version, stand as they are.
+    """
+    return "; ".join(REASONS.get(name, name) for name in reasons)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the gate says of one image."""
@@ -72,7 +82,7 @@ class Verdict:
     @property
     def message(self) -> str:
         """The reasons in words; empty for a good image."""
-        return "; ".join(REASONS[name] for name in self.reasons)
+        return in_words(self.reasons)
 
 
 class Gate:

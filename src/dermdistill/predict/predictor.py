@@ -248,7 +248,7 @@ class Predictor:
                 continue
             verdict, is_kept = next(said)
             if verdict is not None and verdict.reasons:
-                image = _refused(image, verdict)
+                image = _refused(image, verdict, self._judges_refused)
             row = next(found) if is_kept else None
             yield self._result(image, row, None if verdict is None else verdict.word)
 
@@ -267,9 +267,9 @@ class Predictor:
         return Result(image.name, image.status, values, melanoma, decision, "; ".join(filter(None, notes)), quality)
 
 
-def _refused(image: Loaded, verdict: Verdict) -> Loaded:
+def _refused(image: Loaded, verdict: Verdict, is_judged: bool) -> Loaded:
     """An image with the gate's reasons as its message."""
-    told = f"{image.name}: refused: {verdict.message}; --gate judge answers nonetheless"
+    told = f"{image.name}: refused: {verdict.message}{'' if is_judged else '; --gate judge answers nonetheless'}"
     return replace(image, status=REFUSED, message="; ".join(filter(None, (image.message, told))))
 
 

@@ -69,6 +69,8 @@ class Job:
     """The bundle's name and version."""
     graph_sha256: str
     """Of the network's file."""
+    gate_sha256: str | None
+    """Of the gate's file; None where no gate is asked."""
     threshold: float
     fast: bool
     damaged: str
@@ -99,7 +101,8 @@ class Job:
         spec, how = predictor.bundle.spec, asdict(settings)
         del how["model"]
         return cls(
-            model=f"{spec.name} {spec.version}", graph_sha256=sha256_file(predictor.graph), images=len(images),
+            model=f"{spec.name} {spec.version}", graph_sha256=sha256_file(predictor.graph),
+            gate_sha256=None if predictor.gate is None else sha256_file(predictor.gate.graph), images=len(images),
             list_sha256=digest.hexdigest(), shards=shards, **how,
         )  # fmt: skip
 
@@ -110,9 +113,11 @@ class Counts:
 
     images: int
     failed: int
-    """Images without a probability."""
+    """Images without a probability, those that the gate refuses among them."""
     damaged: int
     """Damaged images with one."""
+    refused: int
+    """Images that the gate refuses, with or without one."""
 
 
 def divide(images: Iterable[str], shards: int) -> tuple[list[str], int]:
@@ -232,11 +237,11 @@ def make_shard(predictor: Predictor, settings: Settings, images: Sequence[str], 
 
 
 def count(results: Iterable[Result]) -> Counts:
-    """How many results there are, and how many of them have no probability or are of damaged images."""
+    """How many results there are, and how many of them have no probability, or are of damaged or refused images."""
     states = [(result.probabilities is not None, result.status) for result in results]
     failed = sum(not judged for judged, _ in states)
     odd = sum(judged and status not in ("ok", REFUSED) for judged, status in states)
-    return Counts(len(states), failed, odd)
+    return Counts(len(states), failed, odd, sum(status == REFUSED for _, status in states))
 
 
 def _encode(results: Sequence[Result], predictor: Predictor, counts: Counts) -> bytes:
