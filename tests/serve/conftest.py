@@ -20,7 +20,8 @@ from dermdistill.serve.settings import Limits, Settings
 
 @pytest.fixture(scope="session")
 def predictor():
-    return Predictor(threads=1)
+    """The default model without its gate, which refuses what is drawn here."""
+    return Predictor(threads=1, gate="off")
 
 
 @pytest.fixture(scope="session")

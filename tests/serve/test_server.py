@@ -194,7 +194,7 @@ def test_addresses_are_those_a_browser_takes():
 def process(tmp_path):
     """A service of its own process, its port, and a file with its log."""
     log = tmp_path / "log.jsonl"
-    command = [sys.executable, "-m", "dermdistill", "serve", "--port", "0", "--threads", "1"]
+    command = [sys.executable, "-m", "dermdistill", "serve", "--port", "0", "--threads", "1", "--gate", "off"]
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home)}

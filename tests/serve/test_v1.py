@@ -1,13 +1,18 @@
 import base64
 import io
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from dermdistill.classes import DISCLAIMER
+from dermdistill.errors import IntegrityError
+from dermdistill.predict.gate import REASONS
 from dermdistill.predict.header import GRAPH
 from dermdistill.predict.predictor import Predictor
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _json(*images, **more):
@@ -110,7 +115,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(serving, form, monkeypatch):
 
 
 def test_a_broken_model_is_the_services_fault_and_its_words_stay_inside(serving, photo, form, monkeypatch):
-    broken = Predictor(threads=1)
+    broken = Predictor(threads=1, gate="off")
     with serving(model=broken) as client:
         monkeypatch.setattr(broken, "_forward", lambda images: images[:, 0, 0, :1] * float("nan") + [[0.0] * 7])
         nan = client.post("/v1/predict", **form(photo()))
@@ -135,25 +140,70 @@ def test_damaged_images_are_judged_if_the_service_says_so(serving, photo, form):
     damaged = whole[:-2] + bytes(2)
     with serving() as client:
         assert client.post("/v1/predict", **form(damaged)).json()["images"][0]["status"] == "damaged"
-    with serving(model=Predictor(threads=1, damaged="judge")) as client:
+    with serving(model=Predictor(threads=1, damaged="judge", gate="off")) as client:
         (entry,) = client.post("/v1/predict", **form(damaged)).json()["results"]
     assert entry["status"] == "damaged"
     assert 0 <= entry["p_melanoma"] <= 1
 
 
-def test_a_quality_word_is_passed_on(serving, photo, form, monkeypatch):
-    judging = Predictor(threads=1)
-    judge = judging.judge
+@pytest.fixture(scope="module")
+def gated():
+    return Predictor(threads=1)
 
-    def with_quality(images):
-        for result in judge(images):
-            object.__setattr__(result, "quality", "blurred")
-            yield result
 
-    monkeypatch.setattr(judging, "judge", with_quality)
-    with serving(model=judging) as client:
+def test_a_refused_image_says_so_and_has_no_probability(serving, gated, photo, form):
+    """The other one is a lesion that is drawn; a word of its quality stands beside its probability."""
+    lesion = ("lesion.jpg", (ROOT / "web" / "example.jpg").read_bytes())
+    with serving(model=gated) as client:
+        both = client.post("/v1/predict", **form(lesion, ("noise.jpg", photo(0))))
+        alone = client.post("/v1/predict", **form(("noise.jpg", photo(0))))
+        counted = client.get("/metrics").text
+    good, refused = both.json()["results"]
+    assert both.status_code == 200
+    assert (good["status"], good["quality"], good["message"]) == ("ok", "good", "")
+    assert 0 <= good["p_melanoma"] <= 1
+    assert refused["status"] == "refused"
+    assert refused["p_melanoma"] is refused["decision"] is refused["probabilities"] is None
+    assert "not_dermoscopic" in refused["quality"].split(",")
+    assert refused["message"].startswith("noise.jpg: refused: it does not look like a dermoscopic image")
+    assert (alone.status_code, alone.json()["type"]) == (422, "urn:dermdistill:refused-image")
+    assert alone.json()["detail"] == refused["message"]
+    assert [entry["status"] for entry in alone.json()["images"]] == ["refused"]
+    assert 'dermdistill_images_total{status="refused"} 2.0' in counted
+
+
+def test_a_refused_image_is_judged_if_the_operator_says_so_and_keeps_its_reasons(serving, photo, form):
+    with serving(model=Predictor(threads=1, gate="judge")) as client:
         (entry,) = client.post("/v1/predict", **form(photo())).json()["results"]
-    assert entry["quality"] == "blurred"
+    assert entry["status"] == "refused"
+    assert 0 <= entry["p_melanoma"] <= 1
+    assert "not_dermoscopic" in entry["quality"]
+    assert "it does not look like a dermoscopic image" in entry["message"]
+    assert "--gate" not in entry["message"]
+
+
+def test_refused_and_unreadable_images_together_are_no_usable_ones(serving, gated, photo, form):
+    with serving(model=gated) as client:
+        found = client.post("/v1/predict", **form(photo(0), ("notes.txt", b"no image")))
+    assert (found.status_code, found.json()["type"]) == (422, "urn:dermdistill:unreadable-image")
+    assert [entry["status"] for entry in found.json()["images"]] == ["refused", "not_an_image"]
+
+
+def test_a_broken_gate_never_gets_ready(serving, monkeypatch):
+    broken = Predictor(threads=1)
+
+    def fail(batch):
+        raise IntegrityError("gate.onnx fails")
+
+    monkeypatch.setattr(broken.gate, "judge", fail)
+    with pytest.raises(IntegrityError, match=r"gate\.onnx fails"), serving(model=broken):
+        pass
+
+
+def test_the_gates_reasons_are_among_the_facts(serving, predictor, gated):
+    for model, told in ((gated, REASONS), (predictor, {})):
+        with serving(model=model) as client:
+            assert client.get("/v1/model").json()["gate"] == told
 
 
 def test_the_facts_of_the_model(serving, predictor):

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.predict.predictor import Predictor
+from dermdistill.predict.runtime import as_batch
 from dermdistill.serve import errors, openapi, probes, v1
 from dermdistill.serve.batching import Pipeline
 from dermdistill.serve.facts import model_name
@@ -82,10 +83,9 @@ def _middleware(service: Service) -> list[Middleware]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Try the model once, so that a broken one never gets ready; in the end, judge what waits."""
+    """Try the model and its gate once, so that broken ones never get ready; in the end, judge what waits."""
     service: Service = app.state.service
-    size = service.predictor.bundle.spec.input.size
-    await anyio.to_thread.run_sync(service.predictor.probabilities, np.zeros((1, size, size, 3), np.uint8))
+    await anyio.to_thread.run_sync(_try_out, service.predictor)
     service.pipeline.start()
     service.status = "ready"
     try:
@@ -93,3 +93,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         service.status = "stopping"
         await anyio.to_thread.run_sync(service.pipeline.close)
+
+
+def _try_out(predictor: Predictor) -> None:
+    size = predictor.bundle.spec.input.size
+    black = np.zeros((1, size, size, 3), np.uint8)
+    predictor.probabilities(black)
+    if predictor.gate is not None:
+        predictor.gate.judge(as_batch(black))

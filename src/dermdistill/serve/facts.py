@@ -4,7 +4,9 @@ import re
 
 from dermdistill.classes import CLASS_NAMES
 from dermdistill.predict.bundle import Bundle
+from dermdistill.predict.gate import REASONS
 from dermdistill.predict.header import GRAPH
+from dermdistill.predict.predictor import Predictor
 from dermdistill.serve.schemas import ClassOut, FigureOut, ModelName, ModelOut, ThresholdUsed
 from dermdistill.serve.settings import Limits
 
@@ -24,14 +26,14 @@ def named_threshold(bundle: Bundle, value: float) -> ThresholdUsed:
     return ThresholdUsed(name=names[0] if names else None, value=value)
 
 
-def model_facts(bundle: Bundle, threshold: float, limits: Limits) -> ModelOut:
+def model_facts(predictor: Predictor, limits: Limits) -> ModelOut:
     """The facts of a bundle's card, and what this service makes of it.
 
     Args:
-        bundle: the model.
-        threshold: the service's own.
+        predictor: the model, with the service's own threshold and gate.
         limits: the service's limits.
     """
+    bundle, asked = predictor.bundle, predictor.gate
     spec = bundle.spec
     classes = [
         ClassOut(name=name, meaning=CLASS_NAMES.get(name, "not melanoma"), is_melanoma=place == spec.melanoma_index)
@@ -41,7 +43,7 @@ def model_facts(bundle: Bundle, threshold: float, limits: Limits) -> ModelOut:
         model=model_name(bundle),
         intended_use=spec.intended_use,
         classes=classes,
-        default_threshold=named_threshold(bundle, threshold),
+        default_threshold=named_threshold(bundle, predictor.threshold),
         thresholds=spec.thresholds,
         figures=figures(card(bundle)),
         input=spec.input,
@@ -49,6 +51,7 @@ def model_facts(bundle: Bundle, threshold: float, limits: Limits) -> ModelOut:
         network=spec.model,
         data=spec.data,
         licence=spec.licence,
+        gate={} if asked is None else {name: REASONS[name] for name in asked.facts.reasons},
         limits={"images": limits.images, "body_bytes": limits.body_bytes, "pixels": limits.pixels},
     )
 

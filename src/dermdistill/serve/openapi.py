@@ -12,7 +12,7 @@ from dermdistill.serve.schemas import PredictIn, Problem
 _ENTRY: dict[str, Any] = {
     "index": 0, "file": "left-arm.jpg", "status": "ok", "p_melanoma": 0.031, "decision": "below_threshold",
     "probabilities": {"akiec": 0.011, "bcc": 0.022, "bkl": 0.08, "df": 0.006, "mel": 0.031, "nv": 0.845, "vasc": 0.005},
-    "quality": None, "message": "",
+    "quality": "good", "message": "",
 }  # fmt: skip
 _FAILED: dict[str, Any] = {
     "index": 1, "file": "notes.txt", "status": "not_an_image", "p_melanoma": None, "decision": None,
@@ -20,9 +20,15 @@ _FAILED: dict[str, Any] = {
 }  # fmt: skip
 _MODEL = {"name": "lite0-cut-112", "version": "0.1.0", "sha256": "0320a7ebe79a6355…"}
 
+_REFUSED: dict[str, Any] = {
+    "index": 2, "file": "cat.jpg", "status": "refused", "p_melanoma": None, "decision": None, "probabilities": None,
+    "quality": "not_dermoscopic",
+    "message": "cat.jpg: refused: it does not look like a dermoscopic image; --gate judge answers nonetheless",
+}  # fmt: skip
+
 ANSWER_EXAMPLE: dict[str, Any] = {
     "disclaimer": DISCLAIMER, "model": _MODEL, "threshold": {"name": "sensitivity_95", "value": 0.0439},
-    "results": [_ENTRY, _FAILED],
+    "results": [_ENTRY, _FAILED, _REFUSED],
 }  # fmt: skip
 PROBLEM_EXAMPLE: dict[str, Any] = {
     "type": "urn:dermdistill:too-large", "title": "Content Too Large", "status": 413,

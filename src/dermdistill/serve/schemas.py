@@ -65,15 +65,17 @@ class ImageAnswer(Answer):
     """The place in the request, from 0."""
     file: str
     """The name that came with the image."""
-    status: str = Field(examples=["ok", "damaged", "not_an_image", "bomb"])
-    """'ok', or why the image cannot be used."""
+    status: str = Field(examples=["ok", "refused", "damaged", "not_an_image", "bomb"])
+    """'ok'; 'refused' by the model's gate, or another reason why the image cannot be used. With a probability
+    nonetheless if the operator wants one."""
     p_melanoma: Probability | None
     """The calibrated probability of melanoma."""
     decision: str | None = Field(examples=["above_threshold", "below_threshold"])
     probabilities: dict[str, float] | None
     """The calibrated probability of each class."""
     quality: str | None
-    """A word on the picture's quality, if the model's predictor judges it."""
+    """'good', or the gate's reasons separated by commas, such as 'not_dermoscopic,blurred'; None where no gate was
+    asked."""
     message: str
     """What is wrong, or what to know about the answer; often empty."""
 
@@ -121,6 +123,8 @@ class ModelOut(Answer):
     network: ModelFacts
     data: DataFacts
     licence: LicenceFacts
+    gate: dict[str, str]
+    """The reasons for which the model's gate refuses an image, each in words; empty if none is asked."""
     limits: dict[str, int]
     """The service's: images a request, bytes a body, pixels an image."""
 

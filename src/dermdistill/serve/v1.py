@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Depends, Request, Response
 
 from dermdistill.errors import InputError
-from dermdistill.predict.predictor import FAILED, Result, decide, resolve_threshold
+from dermdistill.predict.predictor import FAILED, REFUSED, Result, decide, resolve_threshold
 from dermdistill.serve.errors import Refused
 from dermdistill.serve.facts import card, model_facts, model_name, named_threshold
 from dermdistill.serve.openapi import ANSWER_EXAMPLE, REQUEST_BODY, problems
@@ -27,7 +27,9 @@ async def predict(request: Request, service: Shared) -> PredictOut:
     """One or several images, as a form or in base64 within JSON; their answers come in the same order.
 
     An image that cannot be used gets an entry that says why, and the others are answered. If none can be used, the
-    status is 422. Images are held in memory while they are judged, and nowhere else.
+    status is 422. An image that the model's gate refuses has the status 'refused' and no probability, or one beside
+    the reasons if the operator serves with --gate judge. Images are held in memory while they are judged, and nowhere
+    else.
     """
     about = request.state.about
     with service.admission.one() as body:
@@ -85,6 +87,16 @@ def _none_usable(answers: list[ImageAnswer]) -> Refused:
             remedy="tell the operator: the service's bundle is broken",
             images=answers,
         )
+    if all(answer.status == REFUSED for answer in answers):
+        return Refused(
+            422,
+            "refused-image",
+            came=answers[0].message if len(answers) == 1 else f"{len(answers)} images that the model's gate refuses",
+            expected="at least one dermoscopic image, sharp and well lit",
+            remedy="take the picture again; 'images' says of each why it is refused. An operator who wants answers "
+            "nonetheless serves with --gate judge",
+            images=answers,
+        )
     told = answers[0].message if len(answers) == 1 else f"{len(answers)} images of which none can be used"
     return Refused(
         422,
@@ -98,8 +110,8 @@ def _none_usable(answers: list[ImageAnswer]) -> Refused:
 
 @router.get("/model", summary="The facts of the model", responses=problems(401))
 async def model(service: Shared) -> ModelOut:
-    """Classes, thresholds with their figures, figures on held-out images, data, licence, and the service's limits."""
-    return model_facts(service.predictor.bundle, service.predictor.threshold, service.settings.limits)
+    """Classes, thresholds with their figures, figures on held-out images, data, licence, gate, and the limits."""
+    return model_facts(service.predictor, service.settings.limits)
 
 
 @router.get(
