@@ -14,6 +14,7 @@ from PIL import Image
 
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.export.convert import convert, keep
 from dermdistill.export.gate.add import add_gate
 from dermdistill.export.gate.examine import collections, count, cross_fitted, of_folders
 from dermdistill.export.gate.fit import (
@@ -188,7 +189,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def test_a_bundle_gets_a_gate_and_keeps_its_model(plain: Path, graph: Path, tmp_path: Path, photographs: Photographs):
     out = add_gate(plain, graph, tmp_path / "gated")
     before, after = hashes(plain), hashes(out)
-    assert {name: after[name] for name in before} == before
+    assert {name for name in before if after[name] != before[name]} == {"MODEL_CARD.md"}
     assert set(after) - set(before) == {"gate.onnx"}
     black = tmp_path / "black.png"
     Image.new("RGB", (80, 60)).save(black)
@@ -201,6 +202,36 @@ def test_a_bundle_gets_a_gate_and_keeps_its_model(plain: Path, graph: Path, tmp_
     assert judged.status == "refused"
     assert judged.p_melanoma == off.p_melanoma == without.p_melanoma
     assert (off.status, off.quality, without.quality) == ("ok", None, None)
+
+
+def test_the_card_tells_of_the_gate_once(plain: Path, graph: Path, tmp_path: Path):
+    def without(text: str) -> str:
+        before, heading, after = text.partition("## Gate\n")
+        return before + after[after.index("## Limits\n") :] if heading else before
+
+    once = add_gate(plain, graph, tmp_path / "once")
+    texts = [(folder / "MODEL_CARD.md").read_text(encoding="utf-8") for folder in (plain, once)]
+    assert f"fitted on {Gate(graph, 64).facts.images} dermoscopic images (CC0-1.0)" in texts[1]
+    assert without(texts[0]) == without(texts[1])
+    assert hashes(add_gate(once, graph, tmp_path / "twice")) == hashes(once)
+    (plain / "MODEL_CARD.md").unlink()
+    header = json.loads((plain / "bundle.json").read_text())
+    del header["files"]["MODEL_CARD.md"]
+    (plain / "bundle.json").write_text(json.dumps(header))
+    assert not (add_gate(plain, graph, tmp_path / "bare") / "MODEL_CARD.md").exists()
+
+
+def test_further_forms_keep_the_gate(plain: Path, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DERMDISTILL_DATA", raising=False)
+    gated, lines = add_gate(plain, graph, tmp_path / "gated"), []
+    out = convert(gated, ["onnx-fp16"], tmp_path / "forms", count=60, tell=lines.append)
+    Image.new("RGB", (80, 60)).save(tmp_path / "black.png")
+    (refused,) = Predictor(out, precision="fp16").predict(tmp_path / "black.png")
+    assert (refused.status, refused.p_melanoma) == ("refused", None)
+    keep(out, ())
+    assert not (out / "model.fp16.onnx").exists()
+    assert hashes(out)["gate.onnx"] == hashes(gated)["gate.onnx"]
+    assert open_bundle(out).gate == out / "gate.onnx"
 
 
 def test_a_batch_has_refused_and_answered_images_in_their_order(

@@ -21,7 +21,7 @@ from dermdistill.export.module import Classifier
 from dermdistill.files import read_json, sha256_file, write_json
 from dermdistill.images.preprocess import resize_square
 from dermdistill.networks.registry import Network
-from dermdistill.predict.bundle import read_bundle, shipped_bundles
+from dermdistill.predict.bundle import default_bundle, read_bundle, shipped_bundles
 from dermdistill.predict.vectors import draw
 from dermdistill.publish import hub
 from dermdistill.publish.hub import publish_model
@@ -150,9 +150,19 @@ def test_it_is_still_the_bundle(repository, tmp_path):
     for name in read_json(repository / "bundle.json")["files"]:
         assert sha256_file(repository / name) == sha256_file(shipped_bundles()[NAME] / name)
     Image.new("RGB", (600, 450), (222, 184, 160)).save(tmp_path / "a.png")
-    here, there = (next(dermdistill.Predictor(model).predict([tmp_path / "a.png"])) for model in (repository, NAME))
-    assert here.probabilities == there.probabilities
+    one, other = (dermdistill.Predictor(model, gate="off") for model in (repository, NAME))
+    here, there = (next(predictor.predict([tmp_path / "a.png"])) for predictor in (one, other))
+    assert here.probabilities == there.probabilities is not None
     assert dermdistill.load_module(repository).classes == dermdistill.load_module(NAME).classes
+
+
+def test_the_card_says_that_other_libraries_ask_no_gate():
+    gated = read_bundle(default_bundle())
+    files = {name: of for name, of in gated.spec.files.items() if name != "gate.onnx"}
+    plain = gated.model_copy(update={"spec": gated.spec.model_copy(update={"files": files})})
+    assert "## Gate" in hub._card(gated, None)
+    assert "None of these asks the gate" in hub._card(gated, None)
+    assert "asks the gate" not in hub._card(plain, None)
 
 
 TENSOR = {"type": str, "format": str, "num_channels": int, "spatial_shape": list, "dtype": str, "value_range": list}

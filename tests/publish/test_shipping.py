@@ -1,5 +1,6 @@
 """A published student's bundle goes into the package, beside those that ship already."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,23 @@ def test_what_ships_stands_beside_what_shipped_before(made, tmp_path):
     results.ship(work, name, root, default=True)
     assert (weights / "DEFAULT").read_text() == f"{name}\n"
     assert list(shipped_graphs(root)) == [name, "earlier"]
+
+
+def test_a_bundle_that_ships_again_keeps_its_gate(made, tmp_path):
+    name, work = made
+    (tmp_path / EXTERNAL).parent.mkdir(parents=True)
+    shutil.copyfile(ROOT / EXTERNAL, tmp_path / EXTERNAL)
+    results.ship(work, name, tmp_path)
+    shipped = tmp_path / "src" / "dermdistill" / "weights" / name
+    gate = read_bundle(shipped).gate.read_bytes()
+    header = read_json(work.bundle(name) / "bundle.json")  # a new export has no gate
+    del header["files"]["gate.onnx"]
+    write_text(work.bundle(name) / "bundle.json", json.dumps(header))
+    (work.bundle(name) / "gate.onnx").unlink()
+    results.ship(work, name, tmp_path)
+    assert read_bundle(shipped).gate.read_bytes() == gate
+    assert "\n## Gate\n" in (shipped / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert (shipped / FIGURES).exists()
 
 
 def test_the_first_that_ships_is_the_default(made, tmp_path):

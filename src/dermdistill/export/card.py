@@ -10,9 +10,13 @@ from dermdistill.evaluate.analyses.headline import Model
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Counted, Figure
 from dermdistill.evaluate.render.text import group_name, interval
+from dermdistill.files import read_json, sha256_file, write_json, write_text
 from dermdistill.licences import kind_of
+from dermdistill.predict.gate import GateFacts
 from dermdistill.predict.header import BundleHeader
 from dermdistill.run import TrainedHeader
+
+CARD = "MODEL_CARD.md"
 
 
 def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path | None) -> str:
@@ -79,7 +83,8 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
 
 - Trained and tested on few clinics and cameras; accuracy on others is lower and not known.
 - Dark skin, children, mucosa, nails and non-pigmented melanomas are rare or absent in the data.
-- A photograph that is not dermoscopic, or shows no lesion, still gets a probability.
+- The network gives a probability for any picture, for one that is not dermoscopic or shows no lesion too. A gate, where
+  the bundle has one, refuses most pictures that are not dermoscopic.
 - Nevi in HAM10000 were mostly not confirmed by histology, melanomas were: part of what looks like accuracy may be that.
 
 ## Licence
@@ -175,3 +180,32 @@ def weights_licence(bundle: BundleHeader) -> str:
         f"Licence of the weights of '{bundle.name}': {bundle.licence.weights}\n{note}\n"
         f"Sources:\n{sources}\n\nThe code of dermdistill is under Apache-2.0.\n\n{bundle.intended_use}\n"
     )
+
+
+def gate_text(facts: GateFacts) -> str:
+    """What a model card says of the bundle's gate, as Markdown without a heading."""
+    return (
+        "`gate.onnx` looks at an image first, and refuses one that is not dermoscopic, is blurred, too dark or too "
+        "bright, or is white or black in large parts. `dermdistill predict` and `serve` then give the reasons and no "
+        "probability. "
+        f"It was fitted on {facts.images:,} dermoscopic images ({', '.join(facts.licences) or 'licences unknown'}) and "
+        f"{facts.generated:,} generated ones. It refuses some good images, lets some bad ones pass, and does not look "
+        "for a lesion. Who runs `model.onnx` or the weights by other means asks no gate: the limits below are then "
+        "those of the network alone."
+    )
+
+
+def put_section(bundle: Path, heading: str, text: str) -> None:
+    """Put a section into the model card of a bundle, in place of one with its heading, and renew the card's hash."""
+    header = read_json(bundle / "bundle.json")
+    card = bundle / CARD
+    before, _, rest = card.read_text(encoding="utf-8").partition(f"{heading}\n")
+    if rest:
+        _, mark, after = rest.partition("\n## ")
+        after = mark.lstrip() + after
+    else:
+        before, mark, after = before.partition("## Limits\n")
+        after = mark + after
+    write_text(card, f"{before}{heading}\n\n{text}\n\n{after}")
+    header["files"][CARD] = sha256_file(card)
+    write_json(bundle / "bundle.json", header)

@@ -7,7 +7,8 @@ from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.external import read_external
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.render.text import interval
-from dermdistill.files import read_json, sha256_file, write_json, write_text
+from dermdistill.export.card import put_section
+from dermdistill.files import sha256_file
 from dermdistill.publish.external import HEADING, section
 
 UNKNOWN_CAMERAS = "## Unknown cameras"
@@ -47,19 +48,3 @@ def unknown_cameras(path: Path) -> str:
         f"Within collections it is {interval(inside['unknown'])} against {interval(inside['known'])}. Expect a loss of "
         "this kind on a camera that is not among the sources above."
     )
-
-
-def put_section(bundle: Path, heading: str, text: str) -> None:
-    """Put a section into the model card of a bundle, in place of one with its heading, and renew the card's hash."""
-    header = read_json(bundle / "bundle.json")
-    card = bundle / "MODEL_CARD.md"
-    before, _, rest = card.read_text(encoding="utf-8").partition(f"{heading}\n")
-    if rest:
-        _, mark, after = rest.partition("\n## ")
-        after = mark.lstrip() + after
-    else:
-        before, mark, after = before.partition("## Limits\n")
-        after = mark + after
-    write_text(card, f"{before}{heading}\n\n{text}\n\n{after}")
-    header["files"]["MODEL_CARD.md"] = sha256_file(card)
-    write_json(bundle / "bundle.json", header)

@@ -29,7 +29,7 @@ from dermdistill.networks import timm_cut
 from dermdistill.networks.pretrained import size_options
 from dermdistill.networks.registry import ENTRIES
 from dermdistill.predict.bundle import Bundle, open_bundle
-from dermdistill.predict.header import GRAPH, AnyHeader
+from dermdistill.predict.header import GATE, GRAPH, AnyHeader
 from dermdistill.publish.models import FIGURES, external_path, out_of_fold
 from dermdistill.publish.monai import metadata
 from dermdistill.run import Run
@@ -42,6 +42,9 @@ METRIC_NAMES: Final = {
     "brier": "Brier score", "ece": "expected calibration error", "balanced_accuracy": "seven-class balanced accuracy",
 }  # fmt: skip
 """The report's metrics that the card's metadata have besides the AUROC, with their names there."""
+_NO_GATE: Final = """
+
+None of these asks the gate, so that every picture gets an answer. `dermdistill predict --model FOLDER` asks it."""
 POINT_RATES: Final = ("sensitivity", "specificity")
 
 
@@ -187,7 +190,8 @@ def _card(bundle: Bundle, architecture: str | None) -> str:
         pipeline_tag="image-classification", model_name=header.name, eval_results=_results(bundle) or None, tags=tags,
     )  # fmt: skip
     text = (bundle.folder / "MODEL_CARD.md").read_text(encoding="utf-8").strip()
-    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n\n{_loading(header, architecture)}\n")
+    loading = _loading(header, architecture) + (_NO_GATE if GATE in header.files else "")
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n\n{loading}\n")
     return str(card)
 
 

@@ -15,6 +15,7 @@ A hand-written results/<name>/notes.md, if there is one, is kept and stands in t
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from dermdistill.distillation.bank import Bank
 from dermdistill.errors import DermdistillError, InputError
 from dermdistill.evaluate.document import load_report
 from dermdistill.evaluate.intervals import Figure
+from dermdistill.export.card import put_section
+from dermdistill.export.gate.add import add_gate
 from dermdistill.files import read_json, sha256_file, write_json, write_text
-from dermdistill.predict.header import GRAPH
-from dermdistill.publish.card import UNKNOWN_CAMERAS, amend_card, put_section, unknown_cameras
+from dermdistill.predict.header import GATE, GRAPH
+from dermdistill.publish.card import UNKNOWN_CAMERAS, amend_card, unknown_cameras
 from dermdistill.publish.front import EXTERNAL
 from dermdistill.publish.models import FIGURES, Area, OutOfFold
 from dermdistill.publish.page import NOTES, is_cross_validated, page, run_names
@@ -162,7 +165,7 @@ def curves(metrics: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def ship(work: Work, name: str, root: Path, *, default: bool = False, cameras: Path | None = None) -> None:
-    """Put a bundle into the package, in place of one of its name.
+    """Put a bundle into the package, in place of one of its name, whose gate it keeps.
 
     Args:
         work: a finished recipe.
@@ -172,8 +175,14 @@ def ship(work: Work, name: str, root: Path, *, default: bool = False, cameras: P
         cameras: a report.json on cameras that its recipe has never seen, for the card.
     """
     weights = root / "src" / "dermdistill" / "weights"
-    shutil.rmtree(weights / name, ignore_errors=True)
-    shutil.copytree(work.bundle(name), weights / name)
+    with tempfile.TemporaryDirectory() as aside:
+        gate = Path(aside) / GATE
+        if (weights / name / GATE).is_file():
+            shutil.copyfile(weights / name / GATE, gate)
+        shutil.rmtree(weights / name, ignore_errors=True)
+        shutil.copytree(work.bundle(name), weights / name)
+        if gate.is_file():
+            add_gate(weights / name, gate, weights / name, force=True)
     shutil.copyfile(Run(work.shipped.run(name)).weights(), weights / name / "model.safetensors")
     if cameras is not None:
         put_section(weights / name, UNKNOWN_CAMERAS, unknown_cameras(cameras))

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.export.card import CARD, gate_text, put_section
 from dermdistill.export.place import check_place, swap
 from dermdistill.files import read_json, sha256_file, write_json
 from dermdistill.licences import KINDS, binding, kind_of
@@ -13,11 +14,15 @@ from dermdistill.predict.gate import Gate
 from dermdistill.predict.graphs import check_graph
 from dermdistill.predict.header import GATE
 
+HEADING = "## Gate"
+"""Of the model card."""
+
 
 def add_gate(bundle: str | Path, graph: str | Path, out: str | Path, *, force: bool = False) -> Path:
     """Write a copy of a bundle that has a gate; one that it has already is replaced.
 
-    The model's graphs, its thresholds and all other files stay as they are, byte by byte.
+    The model's graphs, its thresholds and all other files stay as they are, byte by byte, but for the model card, which
+    gets a section on the gate.
 
     Args:
         bundle: its folder; it may be `out` itself, with `force`.
@@ -55,6 +60,8 @@ def add_gate(bundle: str | Path, graph: str | Path, out: str | Path, *, force: b
             raise IntegrityError(f"{read.folder / 'bundle.json'} is no JSON object")
         header["files"] = dict(sorted({**header["files"], GATE: sha256_file(folder / GATE)}.items()))
         write_json(folder / "bundle.json", header)
+        if CARD in header["files"]:
+            put_section(folder, HEADING, gate_text(gate.facts))
         read_bundle(folder)
         swap(folder, out)
     return out
