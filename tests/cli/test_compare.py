@@ -33,7 +33,7 @@ def call(*given: object):
 
 def test_a_bundle_answers_as_predict_does(made: pd.DataFrame):
     found = answers(NAME, made)
-    predictor = Predictor(NAME)
+    predictor = Predictor(NAME, gate="off")
     (first,) = predictor.predict(made["path"].iloc[0])
     row = np.exp(found.logits(made["image_id"].iloc[:1]))[0]
     assert row[found.classes.index("mel")] == pytest.approx(first.p_melanoma, abs=1e-6)
@@ -55,12 +55,12 @@ def test_bundles_and_tables_side_by_side(made: pd.DataFrame, tmp_path: Path):
     assert list(report["models"]) == [NAME, "again", "theirs"]
     assert report["baseline"] == NAME
     judged = made.iloc[5:]
-    p = [result.p_melanoma for result in Predictor(NAME).predict(list(judged["path"]))]
+    p = [result.p_melanoma for result in Predictor(NAME, gate="off").predict(list(judged["path"]))]
     assert report["models"][NAME]["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(judged["melanoma"], p))
     assert report["paired"]["models"]["again"]["auroc"]["value"] == 0
     assert report["data"]["left_out"] == {NAME: 5, "again": 5}
     # a bundle's own thresholds are applied, not others
-    default = Predictor(NAME).bundle.spec.thresholds["sensitivity_95"].value
+    default = Predictor(NAME, gate="off").bundle.spec.thresholds["sensitivity_95"].value
     assert report["models"][NAME]["thresholds"]["sensitivity_95"]["value"] == default
     flagged = report["operating"]["models"][NAME]["sensitivity_95"]["flagged"]["value"]
     assert flagged == pytest.approx((np.array(p) >= default).mean())

@@ -52,7 +52,7 @@ def bundles_of(
     told, explainers = dict(models), {}
     for name, path in paths.items():
         _require(name, models, "--bundle")
-        predictor = Predictor(path)
+        predictor = Predictor(path, gate="off")
         graph = sha256_file(predictor.bundle.folder / "model.onnx")
         facts = {"graph_sha256": graph, "milliseconds": _milliseconds(predictor)}
         cost = {"parameters": predictor.bundle.spec.model.parameters, "macs": predictor.bundle.spec.model.macs}

@@ -17,7 +17,7 @@ from dermdistill.predict.predictor import Predictor
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return Predictor(threads=1)
+    return Predictor(threads=1, gate="off")
 
 
 @pytest.fixture(scope="module")
