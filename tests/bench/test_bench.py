@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from dermdistill.bench import subjects as subjects_module
 from dermdistill.bench.document import Advice, Bench, Subject, Timing
 from dermdistill.bench.measure import Effort, alternate, pinned, spread, start
-from dermdistill.bench.run import Plan, bench
+from dermdistill.bench.run import Plan, bench, gate_cost
 from dermdistill.bench.show import forms, front, markdown, notes, plot
 from dermdistill.bench.subjects import of_bundle, rivals
 from dermdistill.cli import app
@@ -69,6 +70,20 @@ def test_a_bundle_is_measured_in_all_its_forms(found):
     (advice,) = found.advice
     assert advice.gain >= 1
     assert advice.fastest.startswith("--runtime ")
+
+
+def test_what_the_gate_costs_is_told_beside(found, tmp_path):
+    (gate,) = found.gates
+    assert gate.bundle == "lite0-cut-112"
+    assert 0 < gate.low <= gate.ratio <= gate.high
+    assert any(line.startswith("lite0-cut-112: its gate takes ") for line in notes(found))
+    assert not any("its gate" in line for line in notes(found.model_copy(update={"gates": ()})))
+    folder = shutil.copytree(default_bundle(), tmp_path / "plain")
+    (folder / "gate.onnx").unlink()
+    header = json.loads((folder / "bundle.json").read_text())
+    del header["files"]["gate.onnx"]
+    (folder / "bundle.json").write_text(json.dumps(header))
+    assert gate_cost(folder, TINY) is None
 
 
 def test_it_is_told_and_drawn(found, tmp_path):

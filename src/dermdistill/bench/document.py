@@ -72,6 +72,21 @@ class Subject(Strict):
         return next((one for one in self.timings if (one.threads, one.batch) == (threads, batch)), None)
 
 
+class GateCost(Strict):
+    """Time of a bundle's gate in times of its model.onnx, both in ONNX Runtime on one thread at batch 1, by turns."""
+
+    bundle: str
+    median_ms: Positive
+    """Of the gate."""
+    ratio: Positive
+    """The median over the rounds; each has one ratio."""
+    low: Positive
+    """The first quartile."""
+    high: Positive
+    """The third quartile."""
+    rounds: Annotated[int, Field(ge=1)]
+
+
 class Advice(Strict):
     """Which form of a bundle is fastest here, on one thread at batch 1."""
 
@@ -101,5 +116,7 @@ class Bench(Strict):
     """Billion multiply-accumulates a second of numpy's product of large float32 matrices on one thread."""
     subjects: tuple[Subject, ...]
     advice: tuple[Advice, ...]
+    gates: tuple[GateCost, ...] = ()
+    """Of the bundles that have a gate; it is in no other time."""
     skipped: dict[str, str]
     """What was not measured, and why."""

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dermdistill.bench.document import Advice, Bench, Start, Subject, Timing
+from dermdistill.bench.document import Advice, Bench, GateCost, Start, Subject, Timing
 from dermdistill.bench.measure import Effort, alternate, matmul_gmacs, pinned, spread, start
 from dermdistill.bench.subjects import RIVALS, Loadable, of_bundle, rivals, runs
 from dermdistill.errors import IntegrityError
 from dermdistill.export.formats.form import installed
+from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.pipeline import usable_cores
+from dermdistill.predict.runtime import OnnxRuntime
 from dermdistill.run import hardware, versions
 
 BATCHES = (1, 32)
@@ -56,13 +58,14 @@ def bench(plan: Plan, effort: Effort, command: str, tell: Callable[[str], None] 
         for batch in plan.batches:
             tell(f"{len(loadables)} subjects in turns: {threads} threads, batch {batch}")
             held &= _in_turns(loadables, timings, (threads, batch), effort)
+    gates = tuple(cost for folder in plan.bundles if (cost := gate_cost(folder, effort)) is not None)
     tell("fresh processes")
     starts = {one.key: start(one.graph, one.runtime, one.size, effort.starts) for one in loadables}
     subjects = tuple(_subject(one, timings[one.key], starts[one.key], peak) for one in loadables)
     return Bench(
         command=command, hardware=hardware(), versions={**versions(), **installed(_RUNTIMES)}, load=load, pinned=held,
         reference=subjects[0].label, matmul_gmacs=peak, subjects=subjects, advice=tuple(_advice(subjects)),
-        skipped=skipped,
+        gates=gates, skipped=skipped,
     )  # fmt: skip
 
 
@@ -104,6 +107,32 @@ def _call(one: Loadable, threads: int, batch: int) -> Callable[[], object]:
     runtime = one.load(threads)
     images = np.random.default_rng(0).random((batch, 3, one.size, one.size), np.float32)
     return lambda: runtime.run(["probabilities"], images)
+
+
+def gate_cost(folder: Path, effort: Effort) -> GateCost | None:
+    """What a bundle's gate costs beside its model, on one core; None for a bundle without a gate.
+
+    Raises:
+        IntegrityError: the bundle is damaged.
+    """
+    bundle = read_bundle(folder)
+    if bundle.gate is None:
+        return None
+    size = bundle.spec.input.size
+    image = np.random.default_rng(0).random((1, 3, size, size), np.float32)
+    with pinned(1):
+        model, gate = OnnxRuntime(bundle.graph, 1), OnnxRuntime(bundle.gate, 1)
+        calls = {
+            "model": lambda: model.run(["probabilities"], image),
+            "gate": lambda: gate.run(["measures", "excess"], image),
+        }
+        taken = alternate(calls, effort.rounds, effort.slice_s)
+    ratios = np.array(taken["gate"]) / np.array(taken["model"])
+    low, middle, high = map(float, np.quantile(ratios, (0.25, 0.5, 0.75)))
+    return GateCost(
+        bundle=bundle.spec.name, median_ms=spread(taken["gate"])[0], ratio=middle, low=low, high=high,
+        rounds=effort.rounds,
+    )  # fmt: skip
 
 
 def _subject(one: Loadable, timings: list[Timing], began: Start, peak: float) -> Subject:

@@ -85,6 +85,11 @@ def notes(found: Bench) -> list[str]:
         line = f"{one.bundle}: fastest here `predict {one.fastest}`, {one.gain:.2f} times ONNX Runtime's fp32"
         same = f"; with the answers of fp32 `predict {one.same_answers}`" if one.same_answers != one.fastest else ""
         lines.append(line + same)
+    for gate in found.gates:
+        lines.append(
+            f"{gate.bundle}: its gate takes {gate.median_ms:.2f} ms an image on one thread beside the other times, "
+            f"{gate.ratio:.2f} (quartiles {gate.low:.2f} to {gate.high:.2f}) of its model.onnx in the same turns"
+        )
     lines += [f"not measured: {name}: {reason}" for name, reason in found.skipped.items()]
     return [*lines, f"made by `{found.command}`"]
 
