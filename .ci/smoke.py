@@ -7,6 +7,7 @@ requirements: `python -I .ci/smoke.py`. Prints what it measured; exits with 1 at
 import importlib.util
 import json
 import os
+import random
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +17,8 @@ from pathlib import Path
 ABSENT = ("torch", "torchvision", "pandas", "pyarrow", "sklearn", "scipy", "timm", "matplotlib", "onnx")
 LARGEST_MB = 260
 SLOWEST_START = 4.5  # times the CPU time of `import onnxruntime` in the same minute; 3 on an idle machine
+ASKED = ("--format", "json", "--gate", "off")
+"""The pictures here are drawn: a gate may refuse them, which `check_gate` looks at."""
 CLASSES = {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
 
 
@@ -70,7 +73,7 @@ def check_start(*arguments: str) -> None:
 
 
 def make_images(folder: Path) -> tuple[Path, Path]:
-    """A picture of a dark spot on skin, and a file that only claims to be one."""
+    """A picture of a dark spot on skin, which is drawn, and a file that only claims to be one."""
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (600, 450), (222, 184, 160))
@@ -93,11 +96,11 @@ def check_row(row: dict[str, object]) -> None:
 
 def check_predict(folder: Path) -> None:
     good, bad = make_images(folder)
-    (row,) = json.loads(dermdistill("predict", str(good), "--format", "json"))["results"]
+    (row,) = json.loads(dermdistill("predict", str(good), *ASKED))["results"]
     check_row(row)
     print(f"dermdistill predict: p_melanoma {row['p_melanoma']:.3f}, decision {row['decision']}")
 
-    rows = json.loads(dermdistill("predict", str(bad), str(good), "--format", "json", code=1))["results"]
+    rows = json.loads(dermdistill("predict", str(bad), str(good), *ASKED, code=1))["results"]
     names = [Path(row["file"]).name for row in rows]
     expect(names == [bad.name, good.name], f"the order of the files was not kept: {names}")
     expect(rows[0]["status"] != "ok" and bool(rows[0]["message"]), "the broken image's row names no failure")
@@ -111,9 +114,7 @@ def check_models() -> None:
     expect(bool(models) and models[0]["default"], "no model ships, or none is the default")
     for model in models:
         expect(model["out_of_fold"] is not None, f"{model['name']} has no figures of its graph")
-        check_row(
-            json.loads(dermdistill("predict", "spot.jpg", "--model", model["name"], "--format", "json"))["results"][0]
-        )
+        check_row(json.loads(dermdistill("predict", "spot.jpg", "--model", model["name"], *ASKED))["results"][0])
     print(f"dermdistill models: {', '.join(model['name'] for model in models)}")
 
 
@@ -123,7 +124,7 @@ def check_nothing_is_kept(folder: Path) -> None:
     home.mkdir()
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         os.environ[name] = str(home)
-    dermdistill("predict", "spot.jpg")
+    dermdistill("predict", "spot.jpg", "--gate", "judge")
     left = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
     expect(not left, f"predict left {', '.join(left)} in the user's folder")
 
@@ -132,8 +133,21 @@ def check_damage(folder: Path) -> None:
     """A JPEG whose end is lost is told, not judged."""
     content = (folder / "spot.jpg").read_bytes()
     (folder / "damaged.jpg").write_bytes(content[:-2] + bytes(2))
-    (row,) = json.loads(dermdistill("predict", "damaged.jpg", "--format", "json", code=1))["results"]
+    (row,) = json.loads(dermdistill("predict", "damaged.jpg", *ASKED, code=1))["results"]
     expect(row["status"] == "damaged", f"a damaged image has the status {row['status']}")
+
+
+def check_gate() -> None:
+    """The default model refuses what is no photograph, and says why."""
+    from PIL import Image
+
+    Image.new("RGB", (600, 450), (255, 255, 255)).save("page.png")
+    Image.frombytes("RGB", (200, 150), random.Random(0).randbytes(200 * 150 * 3)).save("noise.png")
+    rows = json.loads(dermdistill("predict", "page.png", "noise.png", "--format", "json", code=1))["results"]
+    for row in rows:
+        expect(row["status"] == "refused", f"{row['file']} has the status {row['status']}, expected 'refused'")
+        expect(row["p_melanoma"] is None and "refused: " in row["message"], f"{row['file']} is not refused: {row}")
+    print(f"the gate: {rows[0]['message']}")
 
 
 def main() -> None:
@@ -145,7 +159,8 @@ def main() -> None:
         check_predict(Path(folder))
         check_damage(Path(folder))
         check_models()
-        check_start("predict", "spot.jpg")
+        check_gate()
+        check_start("predict", "spot.jpg", "--gate", "judge")
         check_nothing_is_kept(Path(folder))
 
 
