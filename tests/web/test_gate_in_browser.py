@@ -135,21 +135,6 @@ def test_who_asks_sees_the_answer_beneath_the_refusal(ready, others):
     assert rows(ready)[0]["p_melanoma"] == ""
 
 
-def test_a_refusal_in_german_without_a_network(opened, published, served, others):
-    with served(published) as address:
-        page = opened(address, locale="de-DE")
-        page.wait_for_selector("#offline:not([hidden])")
-    page.reload()
-    page.wait_for_selector("html[data-phase=ready], html[data-phase=failed]")
-    assert page.get_attribute("html", "data-phase") == "ready", page.inner_text("#problem")
-    page.set_input_files("#files", others[0])
-    page.wait_for_selector("#anyway")
-    assert "Abgelehnt" in page.inner_text("#answer-title")
-    assert "es sieht nicht wie ein dermatoskopisches Bild aus" in page.locator("#reasons").text_content()
-    assert "Eine Prüfung davor" in page.inner_text("#about")
-    page.context.close()
-
-
 def test_a_bundle_without_a_gate_refuses_nothing(opened, gateless, served, others, tmp_path):
     with served(write_page(tmp_path / "page", gateless)) as address:
         page = opened(address)

@@ -297,13 +297,18 @@ def test_no_barrier_and_no_sideways_scrolling(browser, site, images, viewport, s
 
 def test_a_second_visit_needs_no_server(browser, published, served, images):
     with served(published) as address:
-        page = opened(browser, address)
+        page = opened(browser, address, locale="de-DE")
         page.wait_for_selector("#offline:not([hidden])")
     page.reload()
     page.wait_for_selector("html[data-phase=ready], html[data-phase=failed]")
     assert page.get_attribute("html", "data-phase") == "ready", page.inner_text("#problem")
     page.set_input_files("#files", images[0])
     assert page.inner_text("#value").endswith("%")
+    page.set_input_files("#files", next(path for path in images if path.name == "grey.jpg"))
+    page.wait_for_selector("#anyway")
+    assert "Abgelehnt" in page.inner_text("#answer-title")
+    assert "es sieht nicht wie ein dermatoskopisches Bild aus" in page.locator("#reasons").text_content()
+    assert "Eine Prüfung davor" in page.inner_text("#about")
     page.context.close()
 
 
