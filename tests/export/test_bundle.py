@@ -16,7 +16,6 @@ from dermdistill.classes import CLASSES, DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.distillation.distill import load_student
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.evaluate.calibration import softmax
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
 from dermdistill.export.formats.onnx import Deployed
@@ -24,6 +23,7 @@ from dermdistill.export.parity import Photographs, check_parity
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
+from dermdistill.probabilities import softmax
 
 
 def _contents(folder):
