@@ -58,8 +58,9 @@ schemas: setup ## Write docs/schemas/ from the pydantic models
 	$(VENV)/python -m dermdistill.publish.schemas
 
 bench: setup ## Run the benchmarks; each prints its figure
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || exit 1; done
-	$(VENV)/dermdistill bench
+	@missed=; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || missed="$$missed $$script"; done; \
+	$(VENV)/dermdistill bench || missed="$$missed bench"; \
+	if [ -n "$$missed" ]; then echo "missed their targets, or failed:$$missed"; exit 1; fi
 
 clean: ## Remove what was built (not .venv, not work/)
 	rm -rf build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache

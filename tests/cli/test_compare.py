@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,12 @@ from typer.testing import CliRunner
 
 from dermdistill.cli import app
 from dermdistill.data.synthetic.generate import generate
+from dermdistill.data.training_keys import NAME as KEYS
+from dermdistill.data.training_keys import write_training_keys
 from dermdistill.errors import InputError
 from dermdistill.export.answers import answers
+from dermdistill.files import read_json, sha256_file, write_json
+from dermdistill.predict.bundle import shipped_bundles
 from dermdistill.predict.predictor import Predictor
 
 NAME = "lite0-cut-64"
@@ -65,6 +70,24 @@ def test_bundles_and_tables_side_by_side(made: pd.DataFrame, tmp_path: Path):
     flagged = report["operating"]["models"][NAME]["sensitivity_95"]["flagged"]["value"]
     assert flagged == pytest.approx((np.array(p) >= default).mean())
     assert NAME in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_images_that_a_bundle_has_learned_from_are_refused(made: pd.DataFrame, tmp_path: Path):
+    bundle = copytree(shipped_bundles()[NAME], tmp_path / "bundle")
+    learned = made["image_id"].iloc[:1]
+    write_training_keys(made[made["image_id"].isin(learned)], bundle / KEYS)
+    header = read_json(bundle / "bundle.json")
+    header["files"][KEYS] = sha256_file(bundle / KEYS)
+    write_json(bundle / "bundle.json", header)
+    given = [f"own={bundle}", "--on", manifest_of(made), "--out", tmp_path / "report", "--samples", 0]
+    refused = call(*given)
+    assert isinstance(refused.exception, InputError)
+    assert "own: " in str(refused.exception)
+    assert learned.iloc[0] in str(refused.exception)
+    assert not (tmp_path / "report").exists()
+    assert call(*given, "--allow-overlap").exit_code == 0
+    overlap = json.loads((tmp_path / "report" / "report.json").read_text())["overlap"]["own"]
+    assert overlap["shared"]["exact copy"] == 1
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dermdistill.errors import IntegrityError, OutputError
+from dermdistill.errors import InputError, IntegrityError, OutputError
 from dermdistill.evaluate.ledger import DeclaredTest, ledger_of, read_ledger, record, who
 from dermdistill.evaluate.report import Circumstances, evaluate
+from dermdistill.evaluate.thresholds import NOTHING, Chosen
 
 WRITER = """
 import sys
@@ -62,6 +63,22 @@ def test_a_test_is_not_opened_without_its_line(manifest: pd.DataFrame, make_mode
     with pytest.raises(OutputError):
         evaluate(manifest, {"m": make_model()}, tmp_path / "out", replicates=100, circumstances=Circumstances(test))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_test_does_not_choose_its_own_thresholds(manifest: pd.DataFrame, make_model, measured, tmp_path: Path):
+    test = DeclaredTest(tmp_path / "ledger.jsonl", "")
+    model = make_model()
+    bare = replace(model, table=model.table[model.table["role"] == "test"])
+    with pytest.raises(InputError, match=r"declared a test, and they alone .* of bare\. .*--cross-fit"):
+        measured({"bare": bare}, test=test)
+    assert not test.ledger.exists()
+    assert measured({"bare": bare}, test=test, cross_fit=True).chosen_on == "cross-fitted"
+    # neither a test that nobody declared, nor a cross-validation, nor a bundle with its own thresholds
+    assert measured({"bare": bare}).chosen_on == "cross-fitted"
+    parts = replace(bare, table=bare.table.assign(part="fold-0"))
+    assert measured({"parts": parts}, test=test).chosen_on == "cross-fitted"
+    own = replace(bare, temperature=1.0, chosen=Chosen(1.0, NOTHING, {}))
+    assert measured({"own": own}, test=test).chosen_on == "validation"
 
 
 def test_a_damaged_ledger_is_refused_and_left_as_it_is(tmp_path: Path):

@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from dermdistill.classes import CLASSES, DISCLAIMER
 from dermdistill.cli import app
+from dermdistill.data.training_keys import read_training_keys, shared
 from dermdistill.distillation.distill import load_student
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.evaluate.predictions import read_model
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
 from dermdistill.export.formats.onnx import Deployed
@@ -67,6 +69,15 @@ def test_the_graph_says_what_it_is_and_nothing_of_where_it_was_made(trained):
     content = (trained.bundle / "model.onnx").read_bytes()
     assert not re.search(rb"\.py\b|/home/|/tmp/|/work/|site-packages", content)
     assert not any(node.metadata_props or node.doc_string for node in graph.graph.node)
+
+
+def test_a_bundle_tells_what_its_model_has_learned_from(trained):
+    found = read_training_keys(trained.bundle / "training-keys.npz")
+    images = trained.manifest.set_index("image_id", drop=False)
+    learned = shared(images, found)["exact copy"]
+    assert learned.sum() == trained.run.trained().roles["train"]
+    judged = read_model(trained.run.folder).table["image_id"]
+    assert not learned[images.index.isin(judged)].any()
 
 
 def test_the_card_and_the_licence(trained, tmp_path):

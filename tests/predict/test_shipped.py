@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,13 +14,17 @@ from typer.testing import CliRunner
 
 from dermdistill.classes import CLASSES
 from dermdistill.cli import app
+from dermdistill.data.training_keys import NAME as KEYS
+from dermdistill.data.training_keys import shared
 from dermdistill.errors import InputError
+from dermdistill.export.answers import trained_on
 from dermdistill.files import sha256_file
 from dermdistill.licences import binding
 from dermdistill.networks import registry
 from dermdistill.networks.registry import BUDGET
 from dermdistill.predict import bundle
 from dermdistill.predict.bundle import default_bundle, find_bundle, open_bundle, read_bundle, shipped_bundles
+from dermdistill.predict.header import GATE
 from dermdistill.predict.predictor import Predictor
 from dermdistill.training.task import normalise
 
@@ -34,12 +39,23 @@ def shipped(request):
 def test_it_is_small_real_and_complete(shipped):
     sizes = {path.name: path.stat().st_size for path in shipped.folder.iterdir()}
     checkpoint = sizes.pop("model.safetensors")
-    assert sum(sizes.values()) < 0.85e6 * len(shipped.spec.graphs)
+    assert sum(sizes[name] for name in shipped.spec.graphs) < 0.8e6 * len(shipped.spec.graphs)
+    assert sum(sizes.values()) < 2.2e6
     assert checkpoint < 1.0e6
     assert shipped.spec.data.synthetic is False
     assert shipped.spec.classes == CLASSES
     assert shipped.spec.model.parameters <= BUDGET
-    assert {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", *shipped.spec.graphs} == set(shipped.spec.files)
+    known = {"MODEL_CARD.md", "LICENSE-WEIGHTS.txt", KEYS, *shipped.spec.graphs}
+    assert known == set(shipped.spec.files) - {GATE}
+
+
+def test_it_tells_what_it_has_learned_from(shipped):
+    found = trained_on(shipped)[""]
+    assert len(found["exact copy"]) == pytest.approx(shipped.spec.data.images["train"], abs=1)
+    isic = pd.DataFrame({"image_id": ["ISIC_0024310", "ISIC_9999999"], "source": "isic2018"})
+    isic = isic.reindex(columns=[*isic, "lesion_id", "patient_id", "sha256", "duplicate_group"])
+    # the first is of HAM10000, which all but the free model have seen
+    assert list(shared(isic, found)["photograph"]) == [shipped.spec.data.images["train"] > 10_000, False]
 
 
 def test_its_checkpoint_is_the_network_of_the_graph(shipped):

@@ -35,6 +35,9 @@ def compare(
     baseline: Annotated[str | None, typer.Option(help="Compare with this one; by default the first.")] = None,
     replicates: Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Flag images that a model has learned from, and do not refuse them.")
+    ] = False,
     samples: Annotated[int, typer.Option(min=0, help="Images shown in report.html; 0 to pass it on.")] = 6,
     subgroup: SubgroupOption = None,
     prevalence: PrevalenceOption = None,
@@ -44,8 +47,8 @@ def compare(
 ) -> None:
     """Judge several models on the same images, side by side: bundles, and beside them what runs or tables predicted.
 
-    Images that one of them did not answer are left out for all. A bundle's own thresholds are applied. Whether it was
-    trained on these images is yours to know.
+    Images that one of them did not answer are left out for all. A bundle's own thresholds are applied. Images that
+    one has learned from are refused, as far as its bundle or run names them.
     """
     from rich.console import Console
 
@@ -53,7 +56,7 @@ def compare(
     from dermdistill.data.manifest import read_manifest
     from dermdistill.evaluate.predictions import cut_to_common
     from dermdistill.evaluate.render.text import verdict
-    from dermdistill.evaluate.report import FromImages, evaluate
+    from dermdistill.evaluate.report import Circumstances, FromImages, evaluate
 
     named = _named(models)
     manifest = read_manifest(on)
@@ -62,6 +65,7 @@ def compare(
         manifest, found, out, baseline=baseline, replicates=replicates, seed=seed,
         images=FromImages(samples, skin_tone=skin_tone),
         settings=settings_of(subgroup, prevalence, margin, readers),
+        circumstances=Circumstances(allow_overlap=allow_overlap),
     )  # fmt: skip
     Console().print(key_table(report))
     typer.echo(" ".join(verdict(report)))

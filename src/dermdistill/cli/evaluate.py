@@ -62,6 +62,9 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Flag images that a model has learned from, and do not refuse them.")
     ] = False,
+    cross_fit: Annotated[
+        bool, typer.Option("--cross-fit", help="Without validation rows, let a test's images calibrate each other.")
+    ] = False,
     ledger: Annotated[
         Path | None, typer.Option(help="Where it is written that the test was opened; by default beside the split.")
     ] = None,
@@ -100,7 +103,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from dermdistill.cli.evidence import bundles_of, circumstances, told_training
+    from dermdistill.cli.evidence import Allowed, bundles_of, circumstances, told_training
     from dermdistill.cli.key_table import key_table
     from dermdistill.evaluate.predictions import by_seeds, cut_to_common
     from dermdistill.evaluate.render.markdown import gap_rows
@@ -135,7 +138,7 @@ def evaluate(
             explain_images,
         ),
         settings=settings_of(subgroup, prevalence, margin, readers),
-        circumstances=circumstances(table, models, role, ledger, allow_overlap),
+        circumstances=circumstances(table, models, role, ledger, Allowed(allow_overlap, cross_fit)),
     )  # fmt: skip
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 _TIMED = 30
 """Images that a bundle is timed on, one at a time."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the user lets `evaluate` do that it refuses otherwise."""
+
+    overlap: bool
+    cross_fit: bool
 
 
 def told_training(models: "dict[str, ModelPredictions]", paths: dict[str, Path]) -> "dict[str, ModelPredictions]":
@@ -41,11 +49,14 @@ def told_training(models: "dict[str, ModelPredictions]", paths: dict[str, Path])
 def bundles_of(
     models: "dict[str, ModelPredictions]", paths: dict[str, Path]
 ) -> "tuple[dict[str, ModelPredictions], dict[str, Explainer]]":
-    """The same models, with hash and time of their bundles, and what draws their maps.
+    """The same models, with hash, time and training images of their bundles, and what draws their maps.
+
+    What the networks of a cross-validation learned from is another thing than what the bundle did, and stays.
 
     Raises:
         InputError: a name that no model has, or no bundle there.
     """
+    from dermdistill.export.answers import trained_on
     from dermdistill.files import sha256_file
     from dermdistill.predict.predictor import Predictor
 
@@ -58,13 +69,14 @@ def bundles_of(
         cost = {"parameters": predictor.bundle.spec.model.parameters, "macs": predictor.bundle.spec.model.macs}
         known = models[name].provenance
         facts |= {key: value for key, value in cost.items() if getattr(known, key) is None}
-        told[name] = replace(models[name], provenance=known.model_copy(update=facts))
+        own = models[name].trained_on or ({} if "part" in models[name].table else trained_on(predictor.bundle))
+        told[name] = replace(models[name], provenance=known.model_copy(update=facts), trained_on=own)
         explainers[name] = _explainer(predictor)
     return told, explainers
 
 
 def circumstances(
-    table: Path, models: "dict[str, ModelPredictions]", role: str, ledger: Path | None, allow_overlap: bool
+    table: Path, models: "dict[str, ModelPredictions]", role: str, ledger: Path | None, allowed: Allowed
 ) -> "Circumstances":
     """The ledger, where the rows are a test, and the external tests of graphs.
 
@@ -80,7 +92,7 @@ def circumstances(
     command = shlex.join(["dermdistill", *sys.argv[1:]])
     test = DeclaredTest(ledger or ledger_of(table), command) if declared or ledger else None
     known = any(model.provenance.graph_sha256 for model in models.values()) and external_path().exists()
-    return Circumstances(test, read_external(external_path()) if known else None, allow_overlap)
+    return Circumstances(test, read_external(external_path()) if known else None, allowed.overlap, allowed.cross_fit)
 
 
 def _require(name: str, models: "dict[str, ModelPredictions]", option: str) -> None:

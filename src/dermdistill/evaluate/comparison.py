@@ -66,6 +66,25 @@ class Comparison:
         return "validation" if all(before) else CROSS_FITTED
 
 
+def refuse_fitting(comparison: Comparison) -> None:
+    """Raise InputError if judged images that are declared a test would choose a model's temperature or thresholds.
+
+    A cross-validation is no fixed test: each of its images is judged by a network that did not see it.
+    """
+    fitted = [
+        name
+        for name, model in comparison.models.items()
+        if model.chosen is None and not model.ids("validation") and "part" not in model.table
+    ]
+    if fitted:
+        raise InputError(
+            f"the {len(comparison.table)} judged images are declared a test, and they alone could choose temperature "
+            f"and thresholds of {', '.join(fitted)}. Give predictions that have rows with the role 'validation', judge "
+            "a bundle, which has its own, or say --cross-fit: then each fifth of the lesions is judged as the others "
+            "choose"
+        )
+
+
 def draw_halves(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
     """The rows of `count` images, half of them melanomas as far as there are any."""
     generator = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ def evaluate(
     seed: int = 0,
     role: str = "test",
     allow_overlap: bool = False,
+    cross_fit: bool = False,
 ) -> "Report":
     """Judge models side by side on the same images, and write report.json, report.html and table.md.
 
@@ -30,12 +31,15 @@ def evaluate(
         seed: of the bootstrap.
         role: `test` or `validation`, the rows that are judged. A `test` is written into the ledger beside the manifest.
         allow_overlap: flag judged images that a model has learned from, and do not refuse them.
+        cross_fit: of models without validation rows, let the images of a test choose temperature and thresholds for
+            each other, and do not refuse to.
 
     Returns:
         The contents of report.json, typed.
 
     Raises:
-        InputError: predictions do not fit the manifest or each other, or a model has learned from what it is judged on.
+        InputError: predictions do not fit the manifest or each other, a model has learned from what it is judged on, or
+            a test would have to calibrate it.
     """
     from dermdistill.data.manifest import read_manifest
     from dermdistill.evaluate.ledger import DeclaredTest, ledger_of
@@ -47,5 +51,5 @@ def evaluate(
     test = DeclaredTest(ledger_of(Path(manifest)), "dermdistill.evaluate(…)") if role == "test" else None
     return judge(
         read_manifest(manifest), predictions, out, baseline=baseline, replicates=replicates, seed=seed, role=role,
-        circumstances=Circumstances(test=test, allow_overlap=allow_overlap),
+        circumstances=Circumstances(test=test, allow_overlap=allow_overlap, cross_fit=cross_fit),
     )  # fmt: skip

@@ -30,7 +30,7 @@ from dermdistill.evaluate.analyses.selective import selective
 from dermdistill.evaluate.analyses.sources import by_source, draw_within, within
 from dermdistill.evaluate.analyses.subgroups import draw, groups_of
 from dermdistill.evaluate.analyses.unseen import unseen
-from dermdistill.evaluate.comparison import Comparison, gather
+from dermdistill.evaluate.comparison import Comparison, gather, refuse_fitting
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.ledger import DeclaredTest
 from dermdistill.evaluate.predictions import ModelPredictions
@@ -81,6 +81,8 @@ class Circumstances:
     """The file of external tests, of which those of a known graph are shown."""
     allow_overlap: bool = False
     """Flag images that a model has learned from, and do not refuse them."""
+    cross_fit: bool = False
+    """Let the images of a declared test choose temperature and thresholds for each other where nothing else can."""
 
 
 def evaluate(
@@ -116,7 +118,7 @@ def evaluate(
 
     Raises:
         InputError: no models, an unknown baseline, models on different images, images that the manifest lacks,
-            images that a model has learned from.
+            images that a model has learned from, a declared test that would have to calibrate a model.
     """
     given = {"baseline": baseline, "replicates": replicates, "seed": seed, **settings}
     images = images or FromImages()
@@ -132,8 +134,10 @@ def measure(comparison: Comparison, images: FromImages, circumstances: Circumsta
     """Every section of the report.
 
     Raises:
-        InputError: a model has learned from judged images.
+        InputError: a model has learned from judged images, or would be calibrated on a declared test.
     """
+    if circumstances.test and not circumstances.cross_fit:
+        refuse_fitting(comparison)
     leaks = overlap(comparison)
     if not circumstances.allow_overlap:
         refuse(leaks)

@@ -1,5 +1,6 @@
 """What a bundle answers on a manifest's images, as predictions that `evaluate` judges."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,18 @@ import pandas as pd
 
 from dermdistill import talk
 from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.data.training_keys import NAME, TrainingKeys, read_training_keys
 from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, Provenance
 from dermdistill.evaluate.thresholds import NOTHING, Chosen, Threshold
+from dermdistill.predict.bundle import Bundle
 from dermdistill.predict.header import BundleFacts
 from dermdistill.predict.predictor import Predictor
+
+
+def trained_on(bundle: Bundle) -> dict[str, TrainingKeys]:
+    """What a bundle's model learned from, as hashes under the key ''; {} where the bundle has none."""
+    return {"": read_training_keys(bundle.folder / NAME)} if NAME in bundle.spec.files else {}
 
 
 def answers(model: str | Path, manifest: pd.DataFrame) -> ModelPredictions:
@@ -42,7 +50,8 @@ def answers(model: str | Path, manifest: pd.DataFrame) -> ModelPredictions:
         raise InputError(f"none of the {len(manifest)} images can be judged, e.g. {'; '.join(reasons[:2])}")
     if reasons:
         talk.say(f"{spec.name}: {len(reasons)} of {len(manifest)} images could not be judged, e.g. {reasons[0]}")
-    return _predictions(spec, ids, np.array(rows, np.float64))
+    found = _predictions(spec, ids, np.array(rows, np.float64))
+    return replace(found, trained_on=trained_on(predictor.bundle))
 
 
 def _predictions(spec: BundleFacts, ids: list[str], probabilities: np.ndarray) -> ModelPredictions:

@@ -1,6 +1,7 @@
 """From a finished run to a bundle: graph, thresholds, licence, card; written only after it was verified."""
 
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import nn
 from dermdistill.classes import DISCLAIMER, MELANOMA
 from dermdistill.data.licensing import known_licences
 from dermdistill.data.manifest import manifest_hash
+from dermdistill.data.training_keys import NAME as TRAINING_KEYS
+from dermdistill.data.training_keys import write_training_keys
 from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, read_model
 from dermdistill.evaluate.thresholds import Chosen, choose_calibrated
@@ -108,11 +111,20 @@ def export_bundle(
         made = BundleHeader.model_validate({**facts, "files": {}})
         (folder / "MODEL_CARD.md").write_text(model_card(made, header, report), encoding="utf-8")
         (folder / "LICENSE-WEIGHTS.txt").write_text(weights_licence(made), encoding="utf-8")
+        _training_keys(run, manifest, folder)
         files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         write_json(folder / "bundle.json", {**facts, "files": files})
         verify(read_bundle(folder))
         swap(folder, out)
     return out
+
+
+def _training_keys(run: Run, manifest: pd.DataFrame, folder: Path) -> None:
+    """What the run learned from, as hashes; of a run from before these were kept, where it learned from everything."""
+    if (run.folder / TRAINING_KEYS).is_file():
+        shutil.copyfile(run.folder / TRAINING_KEYS, folder / TRAINING_KEYS)
+    elif run.trained().roles.get("train") == len(manifest):
+        write_training_keys(manifest, folder / TRAINING_KEYS)
 
 
 def _validation(run: Run) -> ModelPredictions:

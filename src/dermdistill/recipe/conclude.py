@@ -55,7 +55,8 @@ def make_report(work: Work, session: "Session") -> str:
         replicates=spec.replicates, seed=spec.seed,
         settings=spec.model_dump(exclude={"baseline", "replicates", "seed"}),
         circumstances=Circumstances(
-            test=DeclaredTest(ledger_of(work.manifest), f"dermdistill run {work.recipe.name}"), allow_overlap=True
+            test=DeclaredTest(ledger_of(work.manifest), f"dermdistill run {work.recipe.name}"), allow_overlap=True,
+            cross_fit=work.recipe.split.scheme != "hold-out",
         ),
     )  # fmt: skip
     return f"evaluate: {work.report / 'report.html'}"
