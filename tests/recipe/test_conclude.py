@@ -14,7 +14,10 @@ from dermdistill.specs import parse
 def test_the_recipe_chooses_the_calibration(monkeypatch, method):
     asked = {}
     monkeypatch.setattr(bundle, "export_bundle", lambda *_, **options: asked.update(options))
-    content = {"name": "r", "data": {"sources": [{"path": "ham10000"}]}, "students": [{"name": "s", "labels": "none"}]}
-    recipe = parse(Recipe, {**content, "export": {"calibration": method}}, "recipe")
+    content = {
+        "name": "r", "data": {"sources": [{"path": "ham10000"}]}, "teachers": [{"name": "t"}],
+        "students": [{"name": "s"}], "export": {"calibration": method},
+    }  # fmt: skip
+    recipe = parse(Recipe, content, "recipe")
     make_bundle(Work(recipe, Path("/nowhere")), "s", SimpleNamespace(manifest=None))
     assert asked["calibration"] == method

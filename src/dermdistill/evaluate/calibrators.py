@@ -18,7 +18,6 @@ from dermdistill.probabilities import (
     Calibration,
     Dirichlet,
     Isotonic,
-    Method,
     Temperature,
     Vector,
     log_probabilities,
@@ -175,7 +174,7 @@ def _beta(logits: np.ndarray, right: np.ndarray, melanoma: int) -> Beta:
     return Beta(a=a, b=b, c=c)
 
 
-METHODS: dict[Method, Callable[[np.ndarray, np.ndarray, int], Calibration]] = {
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray, int], Calibration]] = {
     "temperature": _temperature,
     "vector": _vector,
     "dirichlet": partial(_dirichlet, penalty=_PENALTY),

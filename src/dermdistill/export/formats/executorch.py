@@ -73,7 +73,8 @@ def _quantizer() -> Any:
 def _after_logits(graph: Any) -> set[Any]:
     """The nodes of torch's graph that turn logits into probabilities."""
     logits = graph.output_node().args[0][0]
-    waiting, found = [logits], set()
+    waiting: list[Any] = [logits]
+    found: set[Any] = set()
     while waiting:
         new = {user for user in waiting.pop().users if user.op != "output"} - found
         found |= new
