@@ -3,6 +3,7 @@
 import io
 import itertools
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_folders_are_searched_for_objects_without_a_suffix(dicom_object, picture
     (tmp_path / "song.mp3").write_bytes(dicom_object(picture(0)))
     (tmp_path / "DICOMDIR").write_bytes(dicom_object(picture(0)))
     found = walk_images(tmp_path)
-    assert [path.name for path in found.images] == ["1.2.840.99", "IM0001", "a.DCM", "b.dcm"]
+    assert [Path(path).name for path in found.images] == ["1.2.840.99", "IM0001", "a.DCM", "b.dcm"]
     assert found.passed_over == {"without a suffix": 2, ".mp3": 1}
 
 

@@ -9,7 +9,7 @@ CASES = Path(__file__).resolve().parents[1] / "cases"
 
 
 def _names(found, folder):
-    return [path.relative_to(folder).as_posix() for path in found.images]
+    return [Path(path).relative_to(folder).as_posix() for path in found.images]
 
 
 def test_what_is_no_image_is_counted(monkeypatch):

@@ -75,7 +75,7 @@ def test_a_folder_of_a_web_server_is_listed_where_it_shows_links(files_server, d
     (tmp_path / "web" / "in" / "notes.txt").write_text("none")
     (tmp_path / "web" / "in" / ".hidden.jpg").write_text("none")
     found = expand([f"{files_server.address}/in/"])
-    assert found.files == [f"{files_server.address}/in/{name}" for name in NAMES]
+    assert list(found.files) == [f"{files_server.address}/in/{name}" for name in NAMES]
     assert found.passed_over == {".txt": 1, "hidden or made by the system": 1}
 
 

@@ -130,11 +130,7 @@ def predict(
     _accept_any_name(sys.stdin, "surrogateescape")
     _accept_any_name(sys.stdout, "backslashreplace")
     inputs = _expand(paths) if paths else None
-    if (
-        inputs is not None
-        and any(isinstance(file, str) for file in inputs.files)
-        and (dicom_uid or dicom.wants_objects)
-    ):
+    if inputs is not None and inputs.files.any_url and (dicom_uid or dicom.wants_objects):
         raise InputError("DICOM objects are made of local files; copy those that are named by URL here first")
     predictor = Predictor(
         model, threshold=threshold, threads=threads, fast=fast, damaged=damaged.value, gate=gate.value,

@@ -61,7 +61,7 @@ def _listed(given: Path | None) -> tuple[list[str], np.ndarray | None]:
 
         table = import_dataset(Path(os.environ["DERMDISTILL_DATA"]) / "ham10000", "ham10000").manifest
     elif given.is_dir():
-        return [str(path) for path in walk_images(given).images], None
+        return walk_images(given).images, None
     else:
         from dermdistill.data.manifest import read_manifest
 

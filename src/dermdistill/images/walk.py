@@ -18,8 +18,8 @@ _LITTER_FILES = frozenset({"thumbs.db", "desktop.ini"})
 class Walked:
     """What a walk found."""
 
-    images: list[Path] = field(default_factory=list)
-    """Sorted by path."""
+    images: list[str] = field(default_factory=list)
+    """Their paths, sorted; as text, which takes a quarter of the memory that path objects take."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How many files or folders of each kind are no images that can be read."""
 
@@ -39,10 +39,8 @@ def walk_images(folder: str | Path) -> Walked:
     Args:
         folder: where to look.
     """
-    found = Walked()
-    found.images.extend(_walk(os.fspath(folder), (), found.passed_over))
-    found.images.sort()
-    return found
+    passed_over: Counter[str] = Counter()
+    return Walked(list(_walk(str(Path(folder)), (), passed_over)), passed_over)
 
 
 def is_litter(name: str) -> bool:
@@ -50,7 +48,8 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER or name.lower() in _LITTER_FILES
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...], passed_over: Counter[str]) -> Iterator[Path]:
+def _walk(folder: str, above: tuple[tuple[int, int], ...], passed_over: Counter[str]) -> Iterator[str]:
+    """The images in the order of their paths, for the entries of a folder come in the order of their names."""
     try:
         status = os.stat(folder)  # noqa: PTH116
         here = (status.st_dev, status.st_ino)
@@ -69,7 +68,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...], passed_over: Counter[
         elif (reason := _not_read(entry)) is not None:
             passed_over[reason] += 1
         else:
-            yield Path(entry.path)
+            yield entry.path.removeprefix(os.path.join(os.curdir, ""))  # noqa: PTH118
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

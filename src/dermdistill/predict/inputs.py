@@ -3,9 +3,10 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 from dermdistill.errors import InputError, MissingExtraError
 from dermdistill.images.dicom.files import DICOMDIR, expand_frames, is_dicom, list_dicomdir
@@ -15,11 +16,40 @@ from dermdistill.images.walk import Walked, is_litter, walk_images
 from dermdistill.remote import WEB, UnreachableError, is_folder, is_url, list_files, scheme
 
 
+class Files(Sequence[Path | str]):
+    """Paths of local files, and URLs as text, in order. They are kept as text, which takes less memory."""
+
+    def __init__(self, texts: Iterable[str] = ()):
+        self._texts = list(texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Path | str: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Files": ...
+    def __getitem__(self, index: int | slice) -> "Path | str | Files":
+        if isinstance(index, slice):
+            return Files(self._texts[index])
+        text = self._texts[index]
+        return text if is_url(text) else Path(text)
+
+    @property
+    def any_url(self) -> bool:
+        """Whether any of them is behind a URL."""
+        return any(map(is_url, self._texts))
+
+    def extend(self, files: Iterable[Path | str]) -> None:
+        """Add files at the end."""
+        self._texts.extend(map(str, files))
+
+
 @dataclass
 class Inputs:
-    """The image files that arguments stand for, paths or URLs, and what was passed over in folders."""
+    """The image files that arguments stand for, and what was passed over in folders."""
 
-    files: list[Path | str] = field(default_factory=list)
+    files: Files = field(default_factory=Files)
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> str:
@@ -65,7 +95,7 @@ def _one(argument: str, listed: Iterable[str], passed_over: Counter[str]) -> Ite
             there = inside.summary() or "it is empty"
             raise InputError(f"the folder {argument} holds no images that are read here; found instead: {there}")
         passed_over.update(inside.passed_over)
-        yield from inside.images
+        yield from map(Path, inside.images)
     elif glob.has_magic(argument) and not os.path.exists(argument):  # noqa: PTH110
         matches = sorted(Path(name) for name in glob.glob(argument, recursive=True))  # noqa: PTH207
         if not matches:
