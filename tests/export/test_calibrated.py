@@ -26,11 +26,12 @@ from dermdistill.export.formats.onnx import Deployed
 from dermdistill.export.formats.rebuild import Rebuilt
 from dermdistill.export.formats.table import FORMATS
 from dermdistill.export.parity import Photographs, check_parity
+from dermdistill.export.rounding import Tuning, write_tuned
 from dermdistill.export.scramble import scramble
 from dermdistill.images.preprocess import load_rgb, resize_square
 from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
-from dermdistill.predict.runtime import OnnxRuntime
+from dermdistill.predict.runtime import OnnxRuntime, as_batch
 from dermdistill.probabilities import Isotonic, Temperature
 from dermdistill.publish import hub
 
@@ -181,6 +182,16 @@ def test_quantisers_leave_the_calibration_alone(bundles, tmp_path, monkeypatch):
         constants = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
         kinds = {constants.get(value, onnx.TensorProto.FLOAT) for node in found for value in node.input}
         assert kinds == {onnx.TensorProto.FLOAT}, name
+
+
+def test_a_network_that_is_tuned_for_8_bits_keeps_its_calibration(bundles, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
+    write_tuned(read_bundle(bundles["isotonic"]), images, tmp_path / "g.onnx", Tuning(steps=1, learning_rate=0))
+    before, after = (
+        OnnxRuntime(path).run(["probabilities"], as_batch(images))[0]
+        for path in (bundles["isotonic"] / "model.onnx", tmp_path / "g.onnx")
+    )
+    np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def test_what_is_scrambled_is_the_network(bundles, tmp_path):
