@@ -89,7 +89,7 @@ def write_tuned(bundle: Bundle, images: np.ndarray, path: Path, tuning: Tuning =
     pixels = (torch.from_numpy(as_batch(images)) - built.mean) / built.std
     network = tuned(fuse(built.network, size), pixels, built.temperature, tuning)
     mean, std = built.mean.flatten().tolist(), built.std.flatten().tolist()
-    deployed = Deployed(network, mean, std, built.temperature)
+    deployed = Deployed(network, mean, std, built.temperature, built.calibrated)
     write_onnx(deployed, size, path, read_metadata(bundle.graph))
 
 

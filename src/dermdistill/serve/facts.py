@@ -46,6 +46,7 @@ def model_facts(bundle: Bundle, threshold: float, limits: Limits) -> ModelOut:
         figures=figures(card(bundle)),
         input=spec.input,
         temperature=spec.temperature,
+        calibration=spec.calibrated.method,
         network=spec.model,
         data=spec.data,
         licence=spec.licence,
