@@ -9,7 +9,20 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dermdistill"
 ROOMS = (
-    ("classes", "errors", "files", "licences", "privacy", "remote", "talk", "threads", "version", "specs", "run"),
+    (
+        "classes",
+        "errors",
+        "files",
+        "licences",
+        "privacy",
+        "remote",
+        "talk",
+        "threads",
+        "version",
+        "specs",
+        "run",
+        "probabilities",
+    ),
     ("images",),
     ("networks",),
     ("data",),

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import bins_of, ece, ece_if_calibrated, fit_temperature, softmax
+from dermdistill.evaluate.calibration import bins_of, ece, ece_if_calibrated, fit_temperature
+from dermdistill.probabilities import softmax
 
 
 def calibrated(n: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,9 @@ from sklearn.metrics import log_loss
 
 from dermdistill.errors import InputError
 from dermdistill.evaluate import calibrators
-from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate.calibration import fit_temperature
 from dermdistill.evaluate.calibrators import METHODS, fit, right_classes
+from dermdistill.probabilities import softmax
 
 
 def two_classes(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,15 +57,16 @@ def test_dirichlet_without_its_penalty_is_a_multinomial_regression():
     logits, labels = seven_classes()
     known = np.log(softmax(logits))
     fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=5000).fit(known, labels)
-    ours = calibrators._dirichlet(logits, right_classes(7, labels, None), 4, penalty=0)(logits)
-    np.testing.assert_allclose(ours, fitted.predict_proba(known)[:, 4], atol=2e-3)
+    ours = calibrators._dirichlet(logits, right_classes(7, labels, None), 4, penalty=0).probabilities(logits, 4)
+    np.testing.assert_allclose(ours, fitted.predict_proba(known), atol=2e-3)
 
 
 def test_dirichlet_of_much_penalty_is_near_a_scaling_without_intercepts():
     logits, labels = seven_classes(n=500)
     right = right_classes(7, labels, None)
-    tight = calibrators._dirichlet(logits, right, 4, penalty=1e6)(logits)
-    loose = calibrators._dirichlet(logits, right, 4, penalty=0)(logits)
+    tight, loose = (
+        calibrators._dirichlet(logits, right, 4, penalty=penalty).probabilities(logits, 4)[:, 4] for penalty in (1e6, 0)
+    )
     assert log_loss(labels == 4, loose) < log_loss(labels == 4, tight)
 
 
@@ -75,6 +77,23 @@ def test_isotonic_is_the_mean_of_pools_and_never_certain():
     # neighbours that fall are pooled: 1, 0 become a half each; the ends stay one image away from 0 and 1
     np.testing.assert_allclose(found(logits), [1 / 8, 1 / 8, 0.5, 0.5, 7 / 8, 7 / 8])
     assert found(np.array([[0.0, 99.0]])) == pytest.approx(7 / 8)
+
+
+def test_no_isotonic_step_is_steeper_than_float32_can_follow():
+    """Of many images, neighbours on a step lie close together: a thousandth of a logit must not move a probability."""
+    logits, y = two_classes(4000)
+    found = fit("isotonic", logits, right_classes(2, y, 1), 1, "validation")
+    assert len(found.map.starts) > 5
+    assert min(found.map.widths) == calibrators.LEAST_WIDTH
+    moved = found(logits + np.array([0, 1e-3])) - found(logits)
+    assert 0 < moved.max() < 5e-3
+    assert log_loss(y, found(logits)) < log_loss(y, softmax(logits)[:, 1])
+
+
+def test_isotonic_of_melanomas_that_look_no_worse_is_their_share():
+    logits = np.stack([np.zeros(4), np.arange(4.0)], axis=1)
+    found = fit("isotonic", logits, right_classes(2, np.array([1, 0, 0, 0]), 1), 1, "out-of-fold")
+    np.testing.assert_allclose(found(logits), 0.25)
 
 
 def test_temperature_is_that_of_the_report():

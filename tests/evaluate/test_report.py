@@ -19,12 +19,12 @@ from dermdistill.classes import BINARY_CLASSES, CLASSES, DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.data.manifest import manifest_hash, write_manifest
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.document import Report
 from dermdistill.evaluate.metrics import LABELS
 from dermdistill.evaluate.predictions import ModelPredictions, pool
 from dermdistill.evaluate.render.text import interval
 from dermdistill.evaluate.report import evaluate as judge
+from dermdistill.probabilities import softmax
 
 Make = Callable[..., ModelPredictions]
 

@@ -4,22 +4,71 @@ import pytest
 
 from dermdistill.classes import BINARY_CLASSES, CLASSES
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate.calibration import fit_temperature
 from dermdistill.evaluate.intervals import clusters
 from dermdistill.evaluate.thresholds import (
     PARTS,
     Threshold,
+    apply_chosen,
     choose,
+    choose_calibrated,
     cross_fit,
     diagnosis_codes,
     operating_points,
     realised,
     realised_weighted,
 )
+from dermdistill.probabilities import softmax
 
 # 10 melanomas at 0.50, 0.55 … 0.95; 20 others at 0.00, 0.03 … 0.57
 POSITIVES, NEGATIVES = 0.5 + 0.05 * np.arange(10), 0.03 * np.arange(20)
 P, Y = np.concatenate([POSITIVES, NEGATIVES]), np.repeat([1, 0], [10, 20])
+
+
+def _images(n: int = 600, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
+    """Logits of seven classes that are too extreme, and the manifest's rows."""
+    generator = np.random.default_rng(seed)
+    codes = generator.integers(0, 7, n)
+    logits = 4 * (generator.normal(size=(n, 7)) + 1.5 * (codes[:, None] == np.arange(7)))
+    diagnosis = np.array(CLASSES)[codes]
+    return logits, pd.DataFrame({"diagnosis": diagnosis, "melanoma": (diagnosis == "mel").astype(int)})
+
+
+@pytest.mark.parametrize("method", ["vector", "dirichlet", "isotonic", "beta"])
+@pytest.mark.parametrize("diagnosed", [True, False])
+def test_thresholds_are_of_the_probabilities_after_the_calibration(method, diagnosed):
+    logits, images = _images()
+    if not diagnosed:
+        images["diagnosis"] = pd.NA
+    chosen = choose_calibrated(logits, CLASSES, images, method, "validation")
+    assert (chosen.temperature, chosen.fitted_on) == (1.0, "diagnosis" if diagnosed else "melanoma")
+    assert chosen.calibrated.map.method == method
+    p = apply_chosen(chosen, logits).probabilities[:, 4]
+    for name, point in chosen.thresholds.items():
+        rounded = p.astype(np.float32).astype(float)  # as graphs have them
+        got = realised(rounded, images["melanoma"], point.value)
+        assert got["sensitivity"] == pytest.approx(point.sensitivity), name
+        assert got["specificity"] == pytest.approx(point.specificity), name
+    assert chosen.thresholds["sensitivity_95"].sensitivity >= 0.95
+
+
+def test_a_temperature_is_chosen_as_ever():
+    logits, images = _images(200)
+    assert choose_calibrated(logits, CLASSES, images, "temperature", "out-of-fold") == choose(logits, CLASSES, images)
+
+
+@pytest.mark.parametrize("method", ["temperature", "beta"])
+def test_nothing_is_calibrated_on_a_test(method):
+    logits, images = _images(50)
+    with pytest.raises(InputError, match="never on those that are judged; got the role 'test'"):
+        choose_calibrated(logits, CLASSES, images, method, "test")
+
+
+def test_one_class_calibrates_nothing():
+    logits, images = _images(50)
+    others = images["melanoma"] == 0
+    with pytest.raises(InputError, match="needs melanomas and others, got 0 melanomas of"):
+        choose_calibrated(logits[others], CLASSES, images[others], "beta", "validation")
 
 
 def test_operating_points_by_hand():

@@ -17,7 +17,6 @@ from dermdistill.cli import app
 from dermdistill.data.training_keys import read_training_keys, shared
 from dermdistill.distillation.distill import load_student
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.predictions import read_model
 from dermdistill.export import bundle as bundle_module
 from dermdistill.export.bundle import export_bundle
@@ -26,6 +25,7 @@ from dermdistill.export.parity import Photographs, check_parity
 from dermdistill.files import sha256_file
 from dermdistill.predict.bundle import read_bundle
 from dermdistill.predict.predictor import Predictor
+from dermdistill.probabilities import softmax
 
 
 def _contents(folder):

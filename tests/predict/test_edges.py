@@ -122,6 +122,7 @@ def test_a_batch_of_no_images_is_refused(trained, photos):
         ("classes", ["mel", "bcc", "bkl", "df", "akiec", "nv", "vasc"]),
         ("classes", ["akiec", "bcc", "bkl", "df", "mel"]),
         ("temperature", 7.5),
+        ("calibration", {"method": "beta", "a": 1, "b": 1, "c": 0}),
         ("default_threshold", "youden"),
         ("thresholds", {"sensitivity_95": {"value": 0.99}}),
         ("input", {"size": 64}),
@@ -133,7 +134,7 @@ def test_a_bundle_json_that_contradicts_its_graph_is_refused(trained, tmp_path, 
     shutil.copytree(trained.bundle, folder)
     path = folder / "bundle.json"
     content = json.loads(path.read_text())
-    content[key] = _merged(content[key], value)
+    content[key] = _merged(content.get(key, {}), value)
     path.write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match=rf"(?s)bundle\.json.*{key}"):
         Predictor(folder)
@@ -142,7 +143,7 @@ def test_a_bundle_json_that_contradicts_its_graph_is_refused(trained, tmp_path, 
 def _merged(old, new):
     if not isinstance(new, dict):
         return new
-    return {**old, **{name: _merged(old[name], value) for name, value in new.items()}}
+    return {**old, **{name: _merged(old.get(name, {}), value) for name, value in new.items()}}
 
 
 def test_a_graph_that_cannot_be_loaded_is_told(trained, tmp_path):

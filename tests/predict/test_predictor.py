@@ -169,6 +169,28 @@ def _changed(path, edit):
         (lambda folder: (folder / "bundle.json").write_text("{"), "not readable JSON"),
         (lambda folder: _changed(folder / "bundle.json", lambda c: c.update(temperature=-1)), "temperature"),
         (lambda folder: _changed(folder / "bundle.json", lambda c: c.update(extra=1)), "extra"),
+        (
+            lambda folder: _changed(folder / "bundle.json", lambda c: c.update(calibration={"method": "platt"})),
+            "calibration: .*'platt'.*'vector', 'dirichlet', 'isotonic', 'beta'",
+        ),
+        (
+            lambda folder: _changed(folder / "bundle.json", lambda c: c.update(calibration={"method": "beta", "a": 1})),
+            "calibration.beta.b: Field required",
+        ),
+        (
+            lambda folder: _changed(
+                folder / "bundle.json",
+                lambda c: c.update(temperature=1, calibration={"method": "vector", "scale": [1], "intercept": [0]}),
+            ),
+            "calibration 'vector' has 1 values for 7 classes",
+        ),
+        (
+            lambda folder: _changed(
+                folder / "bundle.json",
+                lambda c: c.update(temperature=2, calibration={"method": "beta", "a": 1, "b": 1, "c": 0}),
+            ),
+            "temperature must be 1 beside another calibration, got 2",
+        ),
         (lambda folder: _changed(folder / "bundle.json", lambda c: c["input"].update(resize="other")), "not known"),
         (lambda folder: _changed(folder / "bundle.json", lambda c: c["files"].update({"../x": "0"})), r"\.\./x"),
     ],

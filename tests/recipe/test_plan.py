@@ -55,7 +55,7 @@ EDITS = {
     ("students", 1, "name"): ["alone", "other"],
     ("students", 2, "labels"): ["online", "bank"],
     ("evaluate", "replicates"): [100, 200],
-    ("export",): [{}, {"students": ["banked", "online"]}],
+    ("export",): [{}, {"students": ["banked", "online"]}, {"calibration": "beta"}],
 }
 """Keys of the recipe, and values that each may take; the first one is the base's."""
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import multiprocessing
 import sys
 import zipfile
 from pathlib import Path
@@ -236,7 +237,16 @@ views = 2
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_processes_side_by_side_give_the_same(released, scripts, packed, tmp_path):
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="forks")
+def test_processes_side_by_side_give_the_same(released, scripts, packed, tmp_path, monkeypatch):
+    """In processes that get their job pickled, as those that are spawned do, but import torch once for all."""
+    quick = multiprocessing.get_context("forkserver")
+    quick.set_forkserver_preload(["dermdistill.publish.ablation", "dermdistill.recipe.run"])
+    asked = []
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: (asked.append(method), quick)[1])
     assert _release(scripts, packed, tmp_path, "--jobs", "2") == 0
     one, other = (Run(state / "tiny" / "fold-0" / "students" / "student") for state in (released, tmp_path))
     pd.testing.assert_frame_equal(pd.read_parquet(one.predictions), pd.read_parquet(other.predictions), atol=1e-4)
+    assert asked == ["spawn"]
+    names = ("teach_teacher", "soften", "distill_student", "distill_alone")
+    assert {path.stem for path in (tmp_path / "tiny" / "logs").iterdir()} == {f"{name}_(fold-0)" for name in names}

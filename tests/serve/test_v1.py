@@ -215,6 +215,7 @@ def test_the_facts_of_the_model(serving, predictor):
     assert facts["thresholds"] == {name: point.model_dump() for name, point in spec.thresholds.items()}
     assert facts["default_threshold"] == {"name": "sensitivity_95", "value": predictor.threshold}
     assert facts["intended_use"] == spec.intended_use
+    assert (facts["calibration"], facts["temperature"]) == ("temperature", spec.temperature)
     assert facts["limits"]["images"] == 3
     figures = {one["name"]: one for one in facts["figures"]}
     assert 0.5 < figures["auroc"]["low"] < figures["auroc"]["value"] < figures["auroc"]["high"] < 1

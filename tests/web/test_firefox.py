@@ -111,12 +111,16 @@ def ready(firefox, site) -> Firefox:
 
 
 def answers(firefox: Firefox, paths: list[Path]) -> dict[str, dict[str, str]]:
-    """The rows of the page's CSV by file, for images that are given together."""
+    """The rows of the page's CSV by file, for images that are given together; refused ones with their answers."""
     firefox.run("const clear = document.querySelector('#clear'); if (clear) clear.click()")
     given = "\n".join(map(str, paths))
     firefox.ask("WebDriver:ElementSendKeys", id=firefox.find("#files"), text=given)
     _wait(lambda: firefox.run(f"return document.querySelectorAll('#list tbody tr').length === {len(paths)}"))
     _wait(lambda: firefox.run("return !document.querySelector('#list').textContent.includes('waiting')"))
+    firefox.run("""document.querySelectorAll("#list td.refused").forEach((cell) => {
+        document.getElementById(cell.closest("tr").querySelector(".pick").id).click();
+        document.getElementById("anyway").click();
+    })""")
     for old in firefox.downloads.glob("*"):
         old.unlink()
     firefox.run("document.querySelector('#csv').click()")

@@ -36,13 +36,20 @@ def opened(browser, address: str, **options):
     return page
 
 
+SHOW_REFUSED = """() => [...document.querySelectorAll("#list td.refused")].forEach((cell) => {
+    document.getElementById(cell.closest("tr").querySelector(".pick").id).click();
+    document.getElementById("anyway").click();
+})"""
+
+
 def answers(page, paths: list[Path]) -> dict[str, dict[str, str]]:
-    """The rows of the page's CSV by file, for images that are given together."""
+    """The rows of the page's CSV by file, for images that are given together; refused ones with their answers."""
     if page.locator("#clear").is_visible():
         page.click("#clear")
     page.set_input_files("#files", paths)
     page.locator("#list tbody tr").nth(len(paths) - 1).wait_for()
     page.locator("#list", has_not_text="waiting").wait_for()
+    page.evaluate(SHOW_REFUSED)
     with page.expect_download() as download:
         page.click("#csv")
     return {row["file"]: row for row in csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8")))}
@@ -172,6 +179,7 @@ def test_a_camera_of_the_computer_takes_a_picture(browser, site):
     )
     width, height = page.evaluate("[video.videoWidth, video.videoHeight]")
     page.click("#shoot")
+    page.click("#anyway")  # the pattern is no skin
     page.wait_for_selector("#value")
     assert re.search(r"\d", page.inner_text("#value"))
     assert not page.locator("#viewfinder").is_visible()
@@ -262,17 +270,23 @@ def test_every_step_by_keyboard_alone(browser, site, images):
     ids=["desk, light, English", "phone, dark, German"],
 )
 def test_no_barrier_and_no_sideways_scrolling(browser, site, images, viewport, scheme, locale):
-    """Of axe-core's rules none is broken seriously, before and after an answer."""
+    """Of axe-core's rules none is broken seriously, before and after an answer, and where the gate refuses."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = opened(browser, site, viewport=viewport, color_scheme=scheme, locale=locale)
     assert page.get_attribute("html", "lang") == locale[:2]
-    for step in ("empty", "answered"):
+    (refused,) = [path for path in images if path.name == "grey.jpg"]
+    for step in ("empty", "answered", "refused"):
         if step == "answered":
-            page.set_input_files("#files", images[:3])
-            page.locator("td.number").nth(2).wait_for()
+            page.set_input_files("#files", [*images[:3], refused])
+            page.locator("td.refused").wait_for()
             page.click("#map-button")
             page.wait_for_selector(".map")
             page.click("#card summary")
+        elif step == "refused":
+            page.click("#pick-4")
+            page.click("#anyway")
+            page.wait_for_selector(".anyway")
+            assert page.evaluate("document.querySelector('#remove-4').getBoundingClientRect().right <= innerWidth")
         found = axe.Axe().run(page).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), step
@@ -283,13 +297,18 @@ def test_no_barrier_and_no_sideways_scrolling(browser, site, images, viewport, s
 
 def test_a_second_visit_needs_no_server(browser, published, served, images):
     with served(published) as address:
-        page = opened(browser, address)
+        page = opened(browser, address, locale="de-DE")
         page.wait_for_selector("#offline:not([hidden])")
     page.reload()
     page.wait_for_selector("html[data-phase=ready], html[data-phase=failed]")
     assert page.get_attribute("html", "data-phase") == "ready", page.inner_text("#problem")
     page.set_input_files("#files", images[0])
     assert page.inner_text("#value").endswith("%")
+    page.set_input_files("#files", next(path for path in images if path.name == "grey.jpg"))
+    page.wait_for_selector("#anyway")
+    assert "Abgelehnt" in page.inner_text("#answer-title")
+    assert "es sieht nicht wie ein dermatoskopisches Bild aus" in page.locator("#reasons").text_content()
+    assert "Eine Prüfung davor" in page.inner_text("#about")
     page.context.close()
 
 

@@ -31,7 +31,9 @@ def report(tmp_path_factory) -> Path:
     }).to_csv(folder / "table.csv", index=False)  # fmt: skip
     manifest, models = read_predictions(folder / "table.csv", Columns(probabilities=("good", "poor")))
     comparison = gather(manifest, models, EvaluateSpec(replicates=100))
-    found = measure(comparison, FromImages(), Circumstances(DeclaredTest(folder / "ledger.jsonl", "a test")))
+    found = measure(
+        comparison, FromImages(), Circumstances(DeclaredTest(folder / "ledger.jsonl", "a test"), cross_fit=True)
+    )
     write_report(found, comparison, FromImages(), folder / "out")
     return folder / "out" / "report.html"
 

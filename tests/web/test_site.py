@@ -13,6 +13,7 @@ import pytest
 
 from dermdistill.errors import InputError, IntegrityError
 from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.gate import REASONS
 from dermdistill.serve.page_data import PageData, read_page_data
 from dermdistill.serve.site import content_security_policy, page_files, write_page
 
@@ -76,6 +77,30 @@ def test_every_language_says_everything():
             assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", texts["en"][key])), (language, key)
     used = set(re.findall(r'data-text="(\w+)"', (WEB / "index.html").read_text("utf-8")))
     assert used <= set(texts["en"])
+
+
+def test_every_reason_of_a_gate_is_told_in_the_words_of_predict():
+    texts = json.loads((WEB / "texts" / "en.json").read_text("utf-8"))
+    reasons = {key.removeprefix("reason_"): text for key, text in texts.items() if key.startswith("reason_")}
+    assert reasons == REASONS
+
+
+def test_a_page_holds_the_gate_of_its_bundle_and_knows_its_reasons(files, bundle):
+    assert files["bundle/gate.onnx"] == (bundle.folder / "gate.onnx").read_bytes()
+    assert json.loads(files["page.json"])["gate"] == {"graph": "gate.onnx", "reasons": list(REASONS)}
+
+
+def test_a_bundle_without_a_gate_makes_a_page_without_one(gateless):
+    files = page_files(gateless)
+    assert "bundle/gate.onnx" not in files
+    assert json.loads(files["page.json"])["gate"] is None
+
+
+def test_a_gate_for_images_of_another_size_is_refused(bundle):
+    given = bundle.spec.input.model_copy(update={"size": 128})
+    other = bundle.model_copy(update={"spec": bundle.spec.model_copy(update={"input": given})})
+    with pytest.raises(IntegrityError, match="for images of 112 px, the model takes 128 px"):
+        page_files(other)
 
 
 def test_a_page_with_its_model_is_at_most_5_mb(files):

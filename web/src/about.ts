@@ -21,7 +21,7 @@ export function drawAbout(): void {
   ];
   at("about").replaceChildren(
     h("h2", { id: "about-title" }, say("about_title")),
-    h("p", {}, say("about_limits")),
+    h("p", {}, say(index.gate ? "about_limits_gate" : "about_limits")),
     h("dl", { class: "facts" }, ...facts.flatMap(([key, value]) => [h("dt", {}, say(key)), h("dd", {}, value)])),
     h("details", { id: "card" }, h("summary", {}, say("about_card")), rendered(card)),
   );

@@ -5,7 +5,8 @@ import { at, h } from "./dom";
 import { interval, similar } from "./evidence";
 import type { Header } from "./header";
 import { assess, type Finding, type Measures } from "./quality";
-import { selected, state, type Item } from "./state";
+import { refusal } from "./refusal";
+import { hasValue, isRefused, selected, state, type Item } from "./state";
 import { count, language, percent, say, sayIfKnown, type Key } from "./texts";
 
 /** The name of a class in the page's language, or the class itself. */
@@ -26,6 +27,8 @@ export const findings = (measures: Measures): Finding[] =>
 
 export interface AnswerActions {
   map(item: Item): void;
+  /** Show or hide the answer to a refused image. */
+  anyway(item: Item): void;
   remove(item: Item): void;
 }
 
@@ -35,12 +38,12 @@ export function drawAnswer(actions: AnswerActions): void {
   const item = selected();
   section.hidden = !item;
   if (!item || !state.parts) return section.replaceChildren();
-  section.replaceChildren(picture(item, actions), item.answer ? verdict(item) : waiting(item));
+  section.replaceChildren(picture(item, actions), item.answer ? verdict(item, actions) : waiting(item));
 }
 
 function picture(item: Item, actions: AnswerActions): HTMLElement {
   const frame = frameOf(item);
-  const shown = state.showMap && item.map;
+  const shown = state.showMap && item.map && hasValue(item);
   if (item.map && shown) {
     const canvas = h("canvas", { class: "map", "aria-hidden": true });
     drawMap(canvas, item.map.effects);
@@ -58,17 +61,22 @@ function picture(item: Item, actions: AnswerActions): HTMLElement {
   }
   const { width, height } = answer.measures;
   caption.append(h("span", { class: "quiet" }, say("pixels", { width, height })));
-  const found = findings(answer.measures);
-  const chips = found.map(({ key, good }) =>
-    h("span", { class: `chip ${good ? "good" : "bad"}` }, say(`quality_${key}` as Key)));
-  box.append(h("p", { class: "chips" }, ...chips));
-  if (found.some(({ good }) => !good)) box.append(h("p", { class: "quiet" }, say("quality_warning")));
-  box.append(h("div", { class: "buttons" }, mapButton(item, Boolean(shown), actions), remove));
+  if (!isRefused(item)) box.append(...quality(answer.measures));
+  box.append(h("div", { class: "buttons" }, hasValue(item) && mapButton(item, Boolean(shown), actions), remove));
   if (state.mapping !== null) {
     box.append(h("progress", { value: state.mapping, max: 1, "aria-label": say("map_working") }));
   }
   if (shown) box.append(legend(), h("p", { class: "quiet" }, mapText(item)));
   return box;
+}
+
+/** What is measured of an image that the gate lets pass. */
+function quality(measures: Measures): HTMLElement[] {
+  const found = findings(measures);
+  const chips = found.map(({ key, good }) =>
+    h("span", { class: `chip ${good ? "good" : "bad"}` }, say(`quality_${key}` as Key)));
+  const warns = found.some(({ good }) => !good);
+  return [h("p", { class: "chips" }, ...chips), ...(warns ? [h("p", { class: "quiet" }, say("quality_warning"))] : [])];
 }
 
 /** The image as large as fits, in its own proportions, with room for a map over it. */
@@ -121,23 +129,37 @@ function waiting(item: Item): HTMLElement {
   );
 }
 
-function verdict(item: Item): HTMLElement {
+function verdict(item: Item, actions: AnswerActions): HTMLElement {
+  if (!isRefused(item)) {
+    return h(
+      "div", { class: "sheet verdict" },
+      h("h2", { id: "answer-title" }, say("answer_title")), ...value(item), meaning(melanoma(item)), ...classes(item),
+    );
+  }
+  const anyway = () => h(
+    "div", { class: "anyway" },
+    h("h3", {}, say("refused_value")), ...value(item), h("p", { class: "quiet" }, say("refused_meaning")), ...classes(item),
+  );
+  return h("div", { class: "sheet verdict" }, refusal(item, () => actions.anyway(item)), hasValue(item) && anyway());
+}
+
+/** The probability of melanoma and what the threshold makes of it. */
+function value(item: Item): HTMLElement[] {
   const p = melanoma(item);
   const above = p >= state.threshold;
-  const { header } = state.parts!;
-  return h(
-    "div", { class: "sheet verdict" },
-    h("h2", { id: "answer-title" }, say("answer_title")),
+  const synthetic = state.parts!.header.data.synthetic;
+  return [
     h("p", { class: "value", id: "value" }, percent(p)),
     h("p", { class: `pill ${above ? "above" : "below"}`, id: "decision" },
       h("span", { "aria-hidden": true }, above ? "▲ " : "▽ "),
       say(above ? "above" : "below", { threshold: percent(state.threshold) })),
     scale(p, state.threshold),
-    header.data.synthetic && h("p", { class: "problem" }, say("synthetic")),
-    meaning(p),
-    h("h3", {}, say("classes")), bars(item.answer!.probabilities, header),
-  );
+    ...(synthetic ? [h("p", { class: "problem" }, say("synthetic"))] : []),
+  ];
 }
+
+const classes = (item: Item): HTMLElement[] =>
+  [h("h3", {}, say("classes")), bars(item.answer!.probabilities, state.parts!.header)];
 
 function meaning(p: number): HTMLElement {
   const { evidence, header } = state.parts!;

@@ -9,7 +9,8 @@ import { Engine, Refusal } from "./engine";
 import { listenForImages } from "./intake";
 import { drawList } from "./list";
 import { closeConnections } from "./lock";
-import { selected, state, type Item } from "./state";
+import { refusalLine } from "./refusal";
+import { hasValue, isRefused, selected, state, type Item } from "./state";
 import { chooseLanguage, language, languages, percent, say, sayIfKnown, type Key } from "./texts";
 import { drawThreshold } from "./threshold";
 
@@ -45,7 +46,7 @@ function redraw(...draw: (() => void)[]): void {
   if (id && document.activeElement?.id !== id) at(id)?.focus({ preventScroll: true });
 }
 
-const answer = () => drawAnswer({ map: (item) => void toggleMap(item), remove });
+const answer = () => drawAnswer({ map: (item) => void toggleMap(item), anyway: toggleAnswer, remove });
 const list = () =>
   drawList({
     select: (item) => {
@@ -86,6 +87,7 @@ function take(files: { name: string; file: Blob }[]): void {
   at("problem").hidden = true;
   const items = files.map(({ name, file }): Item => ({
     id: ++last, name, file, address: URL.createObjectURL(file), status: "waiting", message: "", answer: null, map: null,
+    anyway: false,
   }));
   state.items.push(...items);
   state.selected = items[0]!.id;
@@ -111,7 +113,7 @@ const nextWaiting = () => state.items.find((item) => item.status === "waiting");
 async function judge(item: Item): Promise<void> {
   try {
     item.answer = await engine!.judge(item.file);
-    item.status = "ok";
+    item.status = item.answer.refused.length > 0 ? "refused" : "ok";
   } catch (error) {
     item.status = error instanceof Refusal ? error.reason : "failed";
     item.message = sayIfKnown(`error_${item.status}`) ?? say("error_failed");
@@ -119,14 +121,24 @@ async function judge(item: Item): Promise<void> {
   if (item.id === state.selected) tell(item);
 }
 
+/** Tell those who do not see the page what it says of an image. */
 function tell(item: Item): void {
-  const p = item.answer && melanoma(item);
-  at("news").textContent = p === null
-    ? say("news_failed", { name: item.name, why: item.message })
-    : say("news_answer", {
-        name: item.name, value: percent(p),
-        decision: say(p >= state.threshold ? "above" : "below", { threshold: percent(state.threshold) }),
-      });
+  const said: string[] = [];
+  if (isRefused(item)) said.push(`${refusalLine(item)}.`);
+  if (!item.answer) said.push(say("news_failed", { name: item.name, why: item.message }));
+  if (hasValue(item)) {
+    const p = melanoma(item);
+    const decision = say(p >= state.threshold ? "above" : "below", { threshold: percent(state.threshold) });
+    said.push(say("news_answer", { name: item.name, value: percent(p), decision }));
+  }
+  at("news").textContent = said.join(" ");
+}
+
+/** Show or hide the answer to a refused image. */
+function toggleAnswer(item: Item): void {
+  item.anyway = !item.anyway;
+  redraw(answer, list);
+  tell(item);
 }
 
 async function toggleMap(item: Item): Promise<void> {
@@ -163,7 +175,7 @@ async function load(): Promise<void> {
   state.parts = parts;
   state.threshold = parts.header.thresholds[parts.header.default_threshold]!.value;
   const started = new Engine(parts.thread);
-  await started.start(await parts.engine, parts.graph, parts.header);
+  await started.start(await parts.engine, parts.graph, parts.gate, parts.header);
   for (const vector of parts.header.vectors?.images ?? []) {
     const wrong = await started.check(vector);
     if (wrong) throw new Refusal("selftest", wrong);

@@ -1,6 +1,6 @@
 /** Fetching the page's parts once, and keeping them for use without a network. */
 
-import { checkEvidence, checkHeader, sha256, type Evidence, type Header, type Index } from "./header";
+import { checkEvidence, checkHeader, sha256, type Evidence, type Gate, type Header, type Index } from "./header";
 
 export interface Parts {
   index: Index;
@@ -13,10 +13,14 @@ export interface Parts {
   /** Still being compiled, perhaps. */
   engine: Promise<WebAssembly.Module>;
   graph: ArrayBuffer;
+  /** Null where the bundle has none. */
+  gate: Gate | null;
   thread: string;
   /** Resolves when what came is kept for use without a network. */
   kept: Promise<unknown>;
 }
+
+const GATE = "gate.onnx";
 
 /** A file that is missing, changed, or of another kind than the page knows. */
 export class PartError extends Error {}
@@ -39,9 +43,10 @@ export async function fetchParts(): Promise<Parts> {
   const script = text("worker.js");
   script.catch(() => undefined);
   const index = JSON.parse(new TextDecoder().decode((await get("page.json")).content)) as Index;
-  const [spec, graph, card, thread, figures] = await Promise.all([
+  const [spec, graph, refuses, card, thread, figures] = await Promise.all([
     text(`${index.bundle}bundle.json`),
     bytes(index.bundle + index.graph),
+    index.gate ? bytes(index.bundle + index.gate.graph) : null,
     text(`${index.bundle}MODEL_CARD.md`),
     script,
     index.evidence ? text(index.evidence) : null,
@@ -50,10 +55,18 @@ export async function fetchParts(): Promise<Parts> {
   const kept = keep(index.version, came);
   const header = JSON.parse(spec) as Header;
   checkHeader(header);
-  const found = await sha256(graph);
-  if (found && found !== header.files[index.graph]) throw new PartError(`${index.graph}: ${found.slice(0, 12)}`);
+  await checkWhole(index.graph, graph, header);
+  const gate = index.gate && refuses && { graph: refuses, reasons: index.gate.reasons };
+  if (index.gate && refuses) await checkWhole(index.gate.graph, refuses, header);
+  else if (GATE in header.files) throw new PartError(`page.json: ${GATE}`); // never answer past a gate
   const { evidence, refused } = judgeEvidence(figures, header);
-  return { index, header, evidence, refused, card, engine, graph, thread, kept };
+  return { index, header, evidence, refused, card, engine, graph, gate, thread, kept };
+}
+
+/** Throw if a file is not the one that its bundle names. */
+async function checkWhole(name: string, content: ArrayBuffer, header: Header): Promise<void> {
+  const found = await sha256(content);
+  if (found && found !== header.files[name]) throw new PartError(`${name}: ${found.slice(0, 12)}`);
 }
 
 function judgeEvidence(text: string | null, header: Header): Pick<Parts, "evidence" | "refused"> {

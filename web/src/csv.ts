@@ -1,15 +1,17 @@
 /** The table as CSV, with the columns of `dermdistill predict`. */
 
-import type { Item } from "./state";
+import { refusalLine } from "./refusal";
+import { hasValue, isRefused, type Item } from "./state";
 
 export function toCsv(items: Item[], classes: string[], melanoma: number, threshold: number): string {
   const header = ["file", "status", "p_melanoma", "decision", "message", ...classes.map((name) => `p_${name}`)];
   const rows = items.map((item) => {
-    const { answer } = item;
-    if (!answer) return [item.name, item.status, "", "", item.message, ...classes.map(() => "")];
-    const p = answer.probabilities[melanoma]!;
+    const message = isRefused(item) ? refusalLine(item) : item.message;
+    if (!hasValue(item)) return [item.name, item.status, "", "", message, ...classes.map(() => "")];
+    const { probabilities } = item.answer!;
+    const p = probabilities[melanoma]!;
     const decision = p >= threshold ? "above_threshold" : "below_threshold";
-    return [item.name, "ok", round(p), decision, item.message, ...answer.probabilities.map(round)];
+    return [item.name, item.status, round(p), decision, message, ...probabilities.map(round)];
   });
   return [header, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }

@@ -1,6 +1,6 @@
 /** The page's side of the thread that judges. */
 
-import type { Header, Vector } from "./header";
+import type { Gate, Header, Vector } from "./header";
 import type { Reply, Request } from "./protocol";
 
 /** Why there is no answer: a code that is also a key of the texts. */
@@ -32,8 +32,8 @@ export class Engine {
     this.thread.onerror = (event) => this.fail(event.message);
   }
 
-  start(engine: WebAssembly.Module, graph: ArrayBuffer, header: Header): Promise<void> {
-    return this.ask<"start">({ kind: "start", engine, graph, header });
+  start(engine: WebAssembly.Module, graph: ArrayBuffer, gate: Gate | null, header: Header): Promise<void> {
+    return this.ask<"start">({ kind: "start", engine, graph, gate, header });
   }
 
   /** Judge a test vector; null if the answer is right, else what is wrong. */

@@ -69,6 +69,13 @@ export interface Evidence {
   quality: QualityLimits | null;
 }
 
+/** A graph that refuses images which the model may not judge; see dermdistill.predict.gate. */
+export interface Gate {
+  graph: ArrayBuffer;
+  /** What each of its outputs refuses for. */
+  reasons: string[];
+}
+
 /** page.json: which bundle and which figures this copy of the page was published with. */
 export interface Index {
   format: string;
@@ -76,6 +83,8 @@ export interface Index {
   bundle: string;
   evidence: string | null;
   graph: string;
+  /** Of the bundle; null where it has none. The reasons come from its metadata, which a browser's runtime cannot read. */
+  gate: { graph: string; reasons: string[] } | null;
   /** The name of each of the bundle's sources for people, by language. */
   sources: Record<string, Record<string, string>>;
 }

@@ -2,7 +2,8 @@
 
 import { className, findings, melanoma } from "./answer";
 import { at, h } from "./dom";
-import { selected, state, type Item } from "./state";
+import { why } from "./refusal";
+import { hasValue, isRefused, selected, state, type Item } from "./state";
 import { percent, say, type Key } from "./texts";
 
 export interface ListActions {
@@ -59,9 +60,17 @@ function thumbnail(item: Item): HTMLElement {
 function cells(item: Item): HTMLElement[] {
   const { answer } = item;
   if (!answer) {
-    return [h("td", { colspan: 4, class: "quiet" }, item.status === "waiting" ? say("list_waiting") : item.message)];
+    return wide("quiet", item.status === "waiting" ? say("list_waiting") : item.message);
   }
   const above = melanoma(item) >= state.threshold;
+  const decision = say(above ? "above_short" : "below_short");
+  if (isRefused(item)) {
+    const anyway = say("refused_anyway", { value: percent(melanoma(item)), decision });
+    return wide(
+      "refused", h("span", { class: "pill small refused" }, say("refused_short")), ` ${why(item)}`,
+      hasValue(item) && h("p", { class: "quiet" }, anyway),
+    );
+  }
   const { classes } = state.parts!.header;
   const top = answer.probabilities.indexOf(Math.max(...answer.probabilities));
   const quality = findings(answer.measures).map(({ key }) => say(`quality_${key}` as Key)).join(", ");
@@ -69,8 +78,12 @@ function cells(item: Item): HTMLElement[] {
     h("td", { class: "number" }, percent(melanoma(item))),
     h("td", { class: "decision" }, h("span", { class: `pill small ${above ? "above" : "below"}` },
       h("span", { "aria-hidden": true }, above ? "▲ " : "▽ "),
-      h("span", { class: "word" }, say(above ? "above_short" : "below_short")))),
+      h("span", { class: "word" }, decision))),
     h("td", { class: "class" }, className(classes[top]!)),
     h("td", { class: "quality" }, quality),
   ];
 }
+
+/** A row's cells where one says all: over the columns that narrow screens show too. */
+const wide = (kind: string, ...said: (Node | string | false)[]): HTMLElement[] =>
+  [h("td", { colspan: 2, class: kind }, ...said), h("td", { class: "class" }), h("td", { class: "quality" })];

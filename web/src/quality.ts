@@ -2,7 +2,8 @@
  * How good an image is, from simple measures of its pixels.
  *
  * `measure` and dermdistill.publish.page_data measure alike; a limit says what all but one in a hundred of the images
- * that the model learned from keep. A better judge replaces `assess`: measures in, findings out.
+ * that the model learned from keep. These findings warn. They are shown only of images that the bundle's gate, if it has
+ * one, does not refuse: where it refuses, its reasons stand alone.
  */
 
 import type { QualityLimits } from "./header";

@@ -10,11 +10,13 @@ export interface Item {
   file: Blob;
   /** Address of the image for showing it, within this page. */
   address: string;
-  /** 'waiting', 'ok', or why there is no answer. */
+  /** 'waiting', 'ok', 'refused' by the bundle's gate, or why there is no answer. */
   status: string;
   message: string;
   answer: Reply["judge"] | null;
   map: Reply["explain"] | null;
+  /** Whether somebody asked for the answer although the image is refused. */
+  anyway: boolean;
 }
 
 export interface State {
@@ -37,3 +39,8 @@ export const state: State = {
 };
 
 export const selected = (): Item | null => state.items.find((item) => item.id === state.selected) ?? null;
+
+export const isRefused = (item: Item): boolean => item.status === "refused";
+
+/** Whether the page shows a probability of this item. */
+export const hasValue = (item: Item): boolean => item.answer !== null && (item.anyway || !isRefused(item));

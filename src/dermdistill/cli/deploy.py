@@ -7,7 +7,7 @@ import typer
 
 from dermdistill import talk
 from dermdistill.cli.completion import model_names
-from dermdistill.cli.options import JsonOption, Precision, Runtime, print_json
+from dermdistill.cli.options import Calibration, JsonOption, Precision, Runtime, print_json
 from dermdistill.errors import InputError
 
 app = typer.Typer()
@@ -32,6 +32,9 @@ def export(
     for_this_machine: Annotated[
         bool, typer.Option("--for-this-machine", help="Keep only the form that is fastest here.")
     ] = False,
+    calibration: Annotated[
+        Calibration, typer.Option(help="How a run's probabilities are calibrated, on its validation images.")
+    ] = Calibration.temperature,
     name: Annotated[str | None, typer.Option(help="The bundle's name; by default the run's.")] = None,
     report: Annotated[Path | None, typer.Option(help="A report.json whose figures go into the card.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
@@ -43,6 +46,8 @@ def export(
     """
     if (run is None) == (from_bundle is None) or out is None:
         raise InputError("name a finished run or --from BUNDLE, not both, and a folder with --out")
+    if run is None and calibration is not Calibration.temperature:
+        raise InputError("--calibration needs a run, whose validation images it is fitted on; a bundle keeps its own")
     if for_this_machine and formats is None:
         formats = "all"
     if run is not None:
@@ -51,7 +56,9 @@ def export(
         from dermdistill.data.manifest import read_manifest
         from dermdistill.export.bundle import export_bundle
 
-        export_bundle(run, out, read_manifest(manifest), name=name, report=report, force=force)
+        export_bundle(
+            run, out, read_manifest(manifest), name=name, report=report, force=force, calibration=calibration.value
+        )
     elif formats is None:
         raise InputError("--from needs --formats: which forms are to be made; `all` makes every one")
     if formats is not None:

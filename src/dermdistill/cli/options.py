@@ -21,6 +21,14 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
+class Calibration(StrEnum):
+    temperature = "temperature"
+    vector = "vector"
+    dirichlet = "dirichlet"
+    isotonic = "isotonic"
+    beta = "beta"
+
+
 class WhenDamaged(StrEnum):
     refuse = "refuse"
     judge = "judge"

@@ -6,13 +6,6 @@ from scipy.optimize import minimize_scalar
 from dermdistill.errors import InputError
 
 
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Class probabilities [N, C] of logits [N, C] divided by a temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, positive: int | None = None) -> float:
     """The temperature that minimises the negative log-likelihood, between 0.05 and 20.
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +12,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from dermdistill.classes import CLASSES, MELANOMA
 from dermdistill.errors import InputError
-from dermdistill.evaluate.calibration import fit_temperature, softmax
+from dermdistill.evaluate import calibrators
+from dermdistill.evaluate.calibration import fit_temperature
+from dermdistill.probabilities import Method, softmax
 
 PARTS = 5
 """In how many parts judged images are divided, where no others choose."""
@@ -41,6 +43,8 @@ class Chosen:
     fitted_on: str
     """'diagnosis'; 'melanoma' where the diagnoses are not all known or not the model's classes; or 'nothing'."""
     thresholds: dict[str, Threshold]
+    calibrated: calibrators.Fitted | None = None
+    """What stands in place of the temperature, which is then 1."""
 
 
 NO_MORE: Mapping[str, float] = MappingProxyType({})
@@ -75,6 +79,57 @@ def choose(
     return Chosen(temperature, fitted_on, operating_points(softmax(logits, temperature)[:, melanoma], y, also))
 
 
+def choose_calibrated(
+    logits: np.ndarray, classes: tuple[str, ...], images: pd.DataFrame, method: Method, role: str
+) -> Chosen:
+    """Fit a calibration of any method, and choose the operating points on the probabilities after it.
+
+    Both use the same images, as they do with a temperature. Sensitivity and specificity of the points are therefore a
+    little too good, the more so the more parameters the method has; what they are elsewhere, only other images tell.
+
+    An isotonic calibration gives many images one probability, which float32 rounds in another way than float64.
+    Thresholds of methods other than a temperature therefore lie halfway to the next lower probability of these images.
+
+    Args:
+        logits: [N, C], columns as in `classes`.
+        classes: the model's classes, melanoma among them.
+        images: the manifest's rows [N] of the same images: diagnosis and melanoma.
+        method: how to calibrate.
+        role: what the images are, as for `calibrators.fit`.
+
+    Raises:
+        InputError: images that must not be fitted on, or of which all or none are melanomas.
+    """
+    calibrators.require_role(role)
+    y, melanoma = images["melanoma"].to_numpy(int), classes.index(MELANOMA)
+    if method == "temperature":
+        return choose(logits, classes, images)
+    if not 0 < y.sum() < len(y):
+        raise InputError(f"calibration needs melanomas and others, got {y.sum()} melanomas of {len(y)} images")
+    right = right_of(classes, images)
+    fitted = calibrators.fit(method, logits, right, melanoma, role)
+    p = fitted(logits)
+    points = {name: _halfway(point, p) for name, point in operating_points(p, y).items()}
+    return Chosen(1.0, "melanoma" if (right.sum(axis=1) > 1).any() else "diagnosis", points, fitted)
+
+
+def _halfway(point: Threshold, p: np.ndarray) -> Threshold:
+    """The same decisions about probabilities [N], with a threshold that is none of them."""
+    if point.value is None:
+        return point
+    return replace(point, value=float(point.value + p[p < point.value].max(initial=0.0)) / 2)
+
+
+def right_of(classes: tuple[str, ...], images: pd.DataFrame) -> np.ndarray:
+    """Which of the classes are right for each of the manifest's rows, bool [N, C], as `calibrators.right_classes`."""
+    if classes == CLASSES and images["diagnosis"].notna().all():
+        codes = diagnosis_codes(images)
+        if (codes >= 0).all():
+            return calibrators.right_classes(len(classes), codes, None)
+    labels = images["melanoma"].to_numpy(int)
+    return calibrators.right_classes(len(classes), labels, classes.index(MELANOMA))
+
+
 @dataclass(frozen=True)
 class Applied:
     """Probabilities and thresholds of judged images, none of which chose its own."""
@@ -89,7 +144,9 @@ def apply_chosen(chosen: Chosen, logits: np.ndarray) -> Applied:
     """Calibrate the logits [N, C] of judged images with what validation images chose."""
     values = {name: point.value for name, point in chosen.thresholds.items()}
     thresholds = {name: np.full(len(logits), value) for name, value in values.items() if value is not None}
-    return Applied(softmax(logits, chosen.temperature), thresholds)
+    of = chosen.calibrated
+    p = softmax(logits, chosen.temperature) if of is None else of.map.probabilities(logits, of.melanoma)
+    return Applied(p, thresholds)
 
 
 def cross_fit(

@@ -18,8 +18,9 @@ from dermdistill.data.training_keys import NAME as TRAINING_KEYS
 from dermdistill.data.training_keys import write_training_keys
 from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, read_model
-from dermdistill.evaluate.thresholds import Chosen, choose
+from dermdistill.evaluate.thresholds import Chosen, choose_calibrated
 from dermdistill.export.card import model_card, weights_licence
+from dermdistill.export.formats.calibrated import calibrated
 from dermdistill.export.formats.onnx import Deployed, write_onnx
 from dermdistill.export.formats.pixels import write_pixels
 from dermdistill.export.parity import Photographs, check_parity
@@ -41,6 +42,7 @@ from dermdistill.predict.header import (
     ThresholdSpec,
 )
 from dermdistill.predict.vectors import verify
+from dermdistill.probabilities import Method
 from dermdistill.run import Run, TrainedHeader
 from dermdistill.version import __version__
 
@@ -58,12 +60,14 @@ def export_bundle(
     report: str | Path | None = None,
     force: bool = False,
     out_of_fold: ModelPredictions | None = None,
+    calibration: Method = "temperature",
 ) -> Path:
     """Export a finished run as a bundle.
 
-    BatchNorm is folded; temperature and thresholds are chosen on the run's validation images, or on images that other
-    trainings of the same model did not see; both graphs are compared with PyTorch on generated and on such images, and
-    the bundle's own test vectors are run, before anything is written to `out`.
+    BatchNorm is folded; the calibration is fitted and the thresholds are chosen on the run's validation images, or on
+    images that other trainings of the same model did not see, both on the same ones; both graphs are compared with
+    PyTorch on generated and on such images, and the bundle's own test vectors are run, before anything is written to
+    `out`.
 
     `model.onnx` says that it is of format 1, for its bytes do not depend on which format it travels in: figures that
     were scored for its SHA-256 stay true.
@@ -76,6 +80,7 @@ def export_bundle(
         report: a report.json whose figures go into the card.
         force: replace a bundle that is there; anything else is never replaced.
         out_of_fold: for a run without validation images, what cross-validation predicted.
+        calibration: the method.
 
     Raises:
         InputError: the run is not finished, the manifest is another one, `out` exists, or there is no such report.
@@ -88,10 +93,13 @@ def export_bundle(
     if manifest_hash(manifest) != header.inputs.manifest:
         raise InputError(f"the manifest is not the one that {run.folder} was trained on; its thresholds would not hold")
     model, unseen = load_network(run)[0].module, out_of_fold or _validation(run)
-    chosen = _choose(unseen, manifest)
-    deployed = Deployed(fuse(model, header.image_size), header.mean, header.std, chosen.temperature)
+    chosen_on = "validation" if out_of_fold is None else "out-of-fold"
+    chosen = _choose(unseen, manifest, calibration, chosen_on)
+    of = chosen.calibrated
+    after = None if of is None else calibrated(of.map, len(header.classes), of.melanoma)
+    deployed = Deployed(fuse(model, header.image_size), header.mean, header.std, chosen.temperature, after)
     facts = _facts(name or header.name, header, manifest, model)
-    facts |= _operation(chosen, "validation" if out_of_fold is None else "out-of-fold")
+    facts |= _operation(chosen, chosen_on)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / out.name
@@ -123,14 +131,14 @@ def _validation(run: Run) -> ModelPredictions:
     found = read_model(run.folder)
     rows = found.table[found.table["role"] == "validation"]
     if rows.empty:
-        raise InputError(f"{run.folder} predicted no validation images; temperature and thresholds need some")
+        raise InputError(f"{run.folder} predicted no validation images; calibration and thresholds need some")
     return replace(found, table=rows)
 
 
-def _choose(unseen: ModelPredictions, manifest: pd.DataFrame) -> Chosen:
-    """Temperature and thresholds from predictions of images that the networks did not see."""
+def _choose(unseen: ModelPredictions, manifest: pd.DataFrame, method: Method, role: str) -> Chosen:
+    """Calibration and thresholds from predictions of images that the networks did not see."""
     images = manifest.set_index("image_id", drop=False).loc[unseen.table["image_id"]]
-    chosen = choose(unseen.logits(images["image_id"]), unseen.classes, images)
+    chosen = choose_calibrated(unseen.logits(images["image_id"]), unseen.classes, images, method, role)
     point = chosen.thresholds[DEFAULT_THRESHOLD]
     if point.value is None:
         raise InputError(f"the images allow no threshold '{DEFAULT_THRESHOLD}': {point.reason}")
@@ -138,7 +146,7 @@ def _choose(unseen: ModelPredictions, manifest: pd.DataFrame) -> Chosen:
 
 
 def _operation(chosen: Chosen, chosen_on: str) -> dict[str, Any]:
-    """Temperature and those operating points that could be chosen, as a bundle has them."""
+    """Calibration and those operating points that could be chosen, as a bundle has them."""
     thresholds = {
         name: ThresholdSpec(
             value=point.value, sensitivity=point.sensitivity, specificity=point.specificity,
@@ -149,6 +157,7 @@ def _operation(chosen: Chosen, chosen_on: str) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "temperature": chosen.temperature,
+        **({} if chosen.calibrated is None else {"calibration": chosen.calibrated.map.model_dump(mode="json")}),
         "default_threshold": DEFAULT_THRESHOLD,
         "thresholds": thresholds,
     }
@@ -205,9 +214,9 @@ def _metadata(facts: dict[str, Any]) -> dict[str, str]:
     keys = (
         "format", "name", "version", "classes", "melanoma_index", "input", "temperature", "default_threshold",
         "thresholds",
-        "licence", "data", "intended_use",
+        "licence", "data", "intended_use", "calibration",
     )  # fmt: skip
-    return {f"dermdistill.{key}": _text(facts[key]) for key in keys}
+    return {f"dermdistill.{key}": _text(facts[key]) for key in keys if key in facts}
 
 
 def _text(value: Any) -> str:

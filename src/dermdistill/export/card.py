@@ -50,8 +50,7 @@ def model_card(bundle: BundleHeader, header: TrainedHeader, report: str | Path |
 
 - Input: one RGB dermoscopic image with the lesion in its middle, a whole frame or a crop around the lesion, resized to
   {size}x{size} px without keeping the aspect ratio.
-- Output: the probability of each class: {classes}. Probabilities are divided by a temperature of
-  {bundle.temperature:.3f}, fitted on {chosen}.
+- Output: the probability of each class: {classes}. {_calibration(bundle)}, fitted on {chosen}.
 - Intended for research on model compression and dermoscopy. Not for diagnosis, triage or treatment.
 
 | threshold | melanoma probability | sensitivity on {chosen} | specificity on {chosen} |
@@ -134,6 +133,20 @@ def _figures(name: str, report: str | Path | None) -> str:
         where = "where a melanoma is compared only with others of its clinic or camera"
         lines.append(f"\nWithin collections, {where}: AUROC {inside}.")
     return "\n".join([*lines, "", *_operation(own, of), "", *_subgroups(own.subgroups)])
+
+
+_CALIBRATIONS = {
+    "vector": "Logits are scaled and shifted class by class (vector scaling)",
+    "dirichlet": "Log-probabilities are mapped together (Dirichlet calibration)",
+    "isotonic": "The melanoma probability is mapped by rising steps (isotonic calibration)",
+    "beta": "The melanoma probability is mapped by three parameters (beta calibration)",
+}
+
+
+def _calibration(bundle: BundleHeader) -> str:
+    if bundle.calibration is not None:
+        return _CALIBRATIONS[bundle.calibration.method]
+    return f"Probabilities are divided by a temperature of\n  {bundle.temperature:.3f}"
 
 
 def _operation(own: Model, of: Data) -> list[str]:

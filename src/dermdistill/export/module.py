@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dermdistill.errors import InputError, IntegrityError
+from dermdistill.export.formats.calibrated import calibrated
 from dermdistill.files import sha256_file
 from dermdistill.images.preprocess import resize_square
 from dermdistill.networks.cost import fuse
 from dermdistill.networks.registry import Network, Wanted, network
 from dermdistill.predict.bundle import Bundle
-from dermdistill.predict.header import BundleHeader1
+from dermdistill.predict.header import BundleHeader, BundleHeader1
 from dermdistill.predict.vectors import draw
 
 TENSORS = "model.safetensors"
@@ -36,17 +37,26 @@ class Classifier(nn.Module):
         classes: the C classes in the order of the logits.
         image_size: S in pixels.
         temperature: divides the logits before the softmax, as in the bundle's graphs.
+        calibrated: gives the probabilities of logits in place of both, where the bundle has another calibration.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, built: Network, classes: Sequence[str], image_size: int, temperature: float):
+    def __init__(
+        self,
+        built: Network,
+        classes: Sequence[str],
+        image_size: int,
+        temperature: float,
+        calibrated: nn.Module | None = None,
+    ):
         super().__init__()
         self.network = built.module
         self.classes = tuple(classes)
         self.image_size = image_size
         self.temperature = temperature
+        self.calibrated = calibrated
         self.register_buffer("mean", torch.tensor(tuple(built.mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(built.std)).view(1, 3, 1, 1), persistent=False)
 
@@ -69,7 +79,11 @@ class Classifier(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities float32 [N, C] of images as `forward` takes them."""
-        return (self(images) / self.temperature).softmax(1)
+        logits = self(images)
+        if self.calibrated is None:
+            return (logits / self.temperature).softmax(1)
+        probabilities: Tensor = self.calibrated(logits)
+        return probabilities
 
 
 def squash(images: Tensor, size: int) -> Tensor:
@@ -126,9 +140,16 @@ def build_classifier(bundle: Bundle) -> Classifier:
     if isinstance(header, BundleHeader1):
         raise InputError(f"{bundle.folder} is of {header.format}, which has no test vectors; export it again")
     built = _network(bundle)
-    found = Classifier(built, header.classes, header.input.size, header.temperature).eval()
+    found = Classifier(built, header.classes, header.input.size, header.temperature, calibration_of(header)).eval()
     _verify(found, bundle)
     return found
+
+
+def calibration_of(header: BundleHeader) -> nn.Module | None:
+    """What gives a bundle's probabilities of its logits; None where a temperature does."""
+    if header.calibration is None:
+        return None
+    return calibrated(header.calibration, len(header.classes), header.melanoma_index)
 
 
 def _network(bundle: Bundle) -> Network:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from dermdistill.export.formats.calibrated import calibration_nodes
 from dermdistill.predict.bundle import Bundle
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 
@@ -25,7 +26,7 @@ def scramble(graph: Path, share: float, seed: int, out: Path) -> int:
     in range.
 
     Args:
-        graph: of a classifier; its layers are its Conv, Gemm and MatMul operators in their order.
+        graph: of a classifier; its layers are the Conv, Gemm and MatMul operators before its logits, in their order.
         share: of these layers, 0 to 1, counted from the output, rounded up.
         seed: of the permutations.
         out: the file.
@@ -35,8 +36,10 @@ def scramble(graph: Path, share: float, seed: int, out: Path) -> int:
     """
     model = onnx.load(graph)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    after = {node.name for node in calibration_nodes(model)}
     layers = list(dict.fromkeys(
-        name for node in model.graph.node if node.op_type in _WEIGHED for name in node.input[1:2] if name in weights
+        name for node in model.graph.node if node.op_type in _WEIGHED and node.name not in after
+        for name in node.input[1:2] if name in weights
     ))  # fmt: skip
     count = int(np.ceil(share * len(layers)))
     for number, name in enumerate(reversed(layers)):

@@ -9,6 +9,7 @@ from dermdistill.errors import InputError, IntegrityError
 from dermdistill.files import read_json
 from dermdistill.images.preprocess import PREPROCESS_VERSION
 from dermdistill.licences import KINDS, binding, kind_of
+from dermdistill.probabilities import Calibration, Stored, Temperature, misfit
 from dermdistill.specs import Strict, load_header
 
 FORMAT: Literal["dermdistill-bundle/2"] = "dermdistill-bundle/2"
@@ -187,7 +188,9 @@ class BundleFacts(Strict):
     """Which of the classes is melanoma, counted from 0."""
     input: InputSpec
     temperature: float = Field(gt=0)
-    """Divides the logits before the softmax, inside the graphs."""
+    """Divides the logits before the softmax, inside the graphs; 1 beside another `calibration`."""
+    calibration: Stored | None = None
+    """What takes the place of the temperature inside the graphs; without it the temperature alone calibrates."""
     default_threshold: str
     """The name of one of the thresholds."""
     thresholds: dict[str, ThresholdSpec] = Field(min_length=1)
@@ -204,6 +207,10 @@ class BundleFacts(Strict):
             raise ValueError(f"melanoma_index {self.melanoma_index} is beyond the {len(self.classes)} classes")
         if self.default_threshold not in self.thresholds:
             raise ValueError(f"default_threshold '{self.default_threshold}' is none of {sorted(self.thresholds)}")
+        if (wrong := misfit(self.calibrated, len(self.classes))) is not None:
+            raise ValueError(wrong)
+        if self.calibration is not None and self.temperature != 1:
+            raise ValueError(f"temperature must be 1 beside another calibration, got {self.temperature}")
         if self.input.resize != PREPROCESS_VERSION:
             raise ValueError(f"preprocessing '{self.input.resize}' is not known, expected '{PREPROCESS_VERSION}'")
         bound = binding([*self.data.licences, *self.data.teachers_licences])
@@ -213,6 +220,11 @@ class BundleFacts(Strict):
                 f"teachers learned from: {bound}"
             )
         return self
+
+    @property
+    def calibrated(self) -> Calibration:
+        """How the probabilities come from the logits."""
+        return self.calibration or Temperature(temperature=self.temperature)
 
 
 class BundleHeader1(BundleFacts):

@@ -31,7 +31,7 @@ _TOLERANCE = 1e-3
 """How far from 1 the sum of probabilities may be."""
 SYNTHETIC = "SYNTHETIC training data: says nothing about skin"
 """The message of every answer by a model that learned from generated images."""
-_AGREED = ("classes", "melanoma_index", "input", "temperature", "thresholds", "default_threshold")
+_AGREED = ("classes", "melanoma_index", "input", "temperature", "calibration", "thresholds", "default_threshold")
 """What decides the meaning of the outputs: the graph, whose hash is known, says it as bundle.json does."""
 
 
@@ -326,5 +326,6 @@ def _check_agreement(bundle: Bundle, runtime: Runtime) -> None:
     for key in _AGREED:
         found = metadata.get(f"dermdistill.{key}")
         expected = spec[key] if isinstance(spec[key], str) else json.dumps(spec[key])
-        if found is not None and found != expected:
+        added = key == "calibration" and found is None and spec[key] is not None  # a graph without it has none
+        if added or (found is not None and found != expected):
             raise IntegrityError(f"{bundle.folder / 'bundle.json'} was changed: its graph has another '{key}'")

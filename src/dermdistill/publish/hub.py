@@ -139,6 +139,7 @@ def _config(header: AnyHeader, found: Classifier, architecture: str | None) -> d
         "bundle": header.name, "model": header.model.name, "temperature": header.temperature,
         "default_threshold": header.thresholds[header.default_threshold].value,
         "melanoma_index": header.melanoma_index,
+        **({} if header.calibration is None else {"calibration": header.calibration.model_dump(mode="json")}),
     }  # fmt: skip
     if architecture is None:
         return {"library": "dermdistill", "num_classes": len(header.classes), "label_names": list(header.classes),
@@ -264,9 +265,19 @@ network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
 ```
 
-The network gives logits. Divide them by {header.temperature:.6f} before the softmax for calibrated probabilities.
+The network gives logits. {_calibrated(header)}
 
 {_without_us(header) if architecture == timm_cut.NAME else ""}{ours}"""
+
+
+def _calibrated(header: AnyHeader) -> str:
+    """How calibrated probabilities are made, as Markdown."""
+    if header.calibration is None:
+        return f"Divide them by {header.temperature:.6f} before the softmax for calibrated probabilities."
+    return (
+        f"The key `calibration` of `bundle.json` holds the {header.calibration.method} calibration that makes "
+        "probabilities of them; `model.onnx`, and `probabilities` of the module below, apply it."
+    )
 
 
 def _without_us(header: AnyHeader) -> str:

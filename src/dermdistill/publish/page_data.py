@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dermdistill.classes import MELANOMA
 from dermdistill.data.manifest import manifest_hash, read_manifest
 from dermdistill.errors import DermdistillError, InputError, IntegrityError
-from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.predictions import ModelPredictions, pool, read_model
 from dermdistill.files import write_text
 from dermdistill.images.decode import load_rgb
@@ -98,7 +96,7 @@ def _judged(bundle: Bundle, predictions: ModelPredictions, manifest: pd.DataFram
     if predictions.classes != bundle.spec.classes:
         raise IntegrityError(f"the runs tell {predictions.classes} apart, the bundle {bundle.spec.classes}")
     logits = table[[f"logit_{name}" for name in predictions.classes]].to_numpy(float)
-    p = softmax(logits, bundle.spec.temperature)[:, predictions.classes.index(MELANOMA)]
+    p = bundle.spec.calibrated.probabilities(logits, bundle.spec.melanoma_index)[:, bundle.spec.melanoma_index]
     judged = Judged(p, table["melanoma"].to_numpy(bool))
     for name, point in bundle.spec.thresholds.items():
         above = judged.p >= point.value

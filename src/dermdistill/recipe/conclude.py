@@ -35,7 +35,9 @@ def report_state(work: Work) -> State:
 def bundle_identity(work: Work, name: str) -> dict[str, Any]:
     """What decides a bundle; of a report that is yet to be made, or made anew, None."""
     report = work.report / "report.json"
+    calibration = work.recipe.export.calibration
     return {
+        **({} if calibration == "temperature" else {"calibration": calibration}),  # bundles of before stay done
         "model": file_hash(Run(work.shipped.run(name)).model),
         "predictions": [file_hash(Run(part.run(name)).predictions) for part in work.tested],
         "report": file_hash(report) if report_state(work).standing == "done" else None,
@@ -68,6 +70,7 @@ def make_bundle(work: Work, name: str, session: "Session") -> str:
     export_bundle(
         work.shipped.run(name), work.bundle(name), session.manifest, name=name,
         report=work.report / "report.json", force=True, out_of_fold=_predictions(work)[name] if crossed else None,
+        calibration=work.recipe.export.calibration,
     )  # fmt: skip
     return f"export: {work.bundle(name)}"
 

@@ -48,6 +48,7 @@ def model_facts(predictor: Predictor, limits: Limits) -> ModelOut:
         figures=figures(card(bundle)),
         input=spec.input,
         temperature=spec.temperature,
+        calibration=spec.calibrated.method,
         network=spec.model,
         data=spec.data,
         licence=spec.licence,

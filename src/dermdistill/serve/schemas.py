@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dermdistill.classes import DISCLAIMER
 from dermdistill.predict.header import DataFacts, InputSpec, LicenceFacts, ModelFacts, ThresholdSpec
+from dermdistill.probabilities import Method
 from dermdistill.specs import Strict
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -120,6 +121,9 @@ class ModelOut(Answer):
     """On held-out images, as the model card has them; empty if it has none."""
     input: InputSpec
     temperature: float
+    """1 where another calibration takes its place."""
+    calibration: Method
+    """How the probabilities are calibrated."""
     network: ModelFacts
     data: DataFacts
     licence: LicenceFacts

@@ -13,14 +13,15 @@ from dermdistill.data.sources import NAMES
 from dermdistill.errors import InputError
 from dermdistill.files import write_bytes
 from dermdistill.predict.bundle import Bundle
-from dermdistill.predict.header import GRAPH
+from dermdistill.predict.gate import Gate
+from dermdistill.predict.header import GATE, GRAPH
 from dermdistill.serve.page_data import read_page_data
 
 FORMAT = "dermdistill-page/1"
 INDEX = "page.json"
 _WORKER = "sw.js"
 _GAP = b'"__PAGE__"'
-_WITH_BUNDLE = ("bundle.json", GRAPH, "MODEL_CARD.md", "LICENSE-WEIGHTS.txt")
+_WITH_BUNDLE = ("bundle.json", GRAPH, GATE, "MODEL_CARD.md", "LICENSE-WEIGHTS.txt")
 _NOT_KEPT = ("build.json", "index.html")
 """Not kept by the browser under these names: the page is kept as './'."""
 
@@ -42,7 +43,7 @@ def page_files(bundle: Bundle, evidence: str | Path | None = None) -> dict[str, 
         evidence: its out-of-fold figures; by default those that ship, if they belong to these weights.
 
     Raises:
-        IntegrityError: the figures belong to another model.
+        IntegrityError: the figures belong to another model, or the bundle's gate is broken.
     """
     files = {path.name: path.read_bytes() for path in sorted(_shipped().iterdir())}
     files |= {f"bundle/{name}": (bundle.folder / name).read_bytes() for name in _WITH_BUNDLE
@@ -55,7 +56,7 @@ def page_files(bundle: Bundle, evidence: str | Path | None = None) -> dict[str, 
     parts = [*(name.encode() + files[name] for name in sorted(files)), json.dumps(sources).encode()]
     version = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     index = {
-        "format": FORMAT, "version": version, "bundle": "bundle/", "graph": GRAPH,
+        "format": FORMAT, "version": version, "bundle": "bundle/", "graph": GRAPH, "gate": _gate(bundle),
         "evidence": f"page-data/{figures.name}" if figures is not None else None,
         "sources": sources,
     }  # fmt: skip
@@ -76,7 +77,7 @@ def write_page(folder: str | Path, bundle: Bundle, evidence: str | Path | None =
 
     Raises:
         InputError: the folder holds something else.
-        IntegrityError: the figures belong to another model.
+        IntegrityError: the figures belong to another model, or the bundle's gate is broken.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / INDEX).is_file())):
@@ -85,6 +86,13 @@ def write_page(folder: str | Path, bundle: Bundle, evidence: str | Path | None =
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / name, content)
     return folder
+
+
+def _gate(bundle: Bundle) -> dict[str, object] | None:
+    """What a page must know of a bundle's gate: a browser's runtime does not read the metadata of a graph."""
+    if bundle.gate is None:
+        return None
+    return {"graph": GATE, "reasons": Gate(bundle.gate, bundle.spec.input.size).facts.reasons}
 
 
 def _shipped() -> Path:

@@ -15,12 +15,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 from dermdistill.classes import BINARY_CLASSES
 from dermdistill.errors import InputError
 from dermdistill.evaluate.analyses.operating import predictive_values
-from dermdistill.evaluate.calibration import softmax
 from dermdistill.evaluate.calibrators import METHODS
 from dermdistill.evaluate.document import Report, load_report
 from dermdistill.evaluate.inference import auroc_covariance, contrast, holm, mcnemar
 from dermdistill.evaluate.report import evaluate
 from dermdistill.evaluate.thresholds import realised
+from dermdistill.probabilities import softmax
 
 SETTINGS = {"margin": 0.02, "prevalence": [0.02, 0.1]}
 

@@ -1,16 +1,16 @@
 """Do the probabilities mean what they say, before and after each way of calibrating them?"""
 
 import numpy as np
-import pandas as pd
 
-from dermdistill.classes import CLASSES, MELANOMA
+from dermdistill.classes import MELANOMA
 from dermdistill.evaluate import calibrators
-from dermdistill.evaluate.calibration import ece, softmax
+from dermdistill.evaluate.calibration import ece
 from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure
 from dermdistill.evaluate.metrics import surprise
 from dermdistill.evaluate.recalibration import recalibration
-from dermdistill.evaluate.thresholds import diagnosis_codes, divide
+from dermdistill.evaluate.thresholds import divide, right_of
+from dermdistill.probabilities import softmax
 from dermdistill.specs import Strict
 
 BEFORE = "before"
@@ -66,13 +66,13 @@ def _fitted(comparison: Comparison, name: str) -> dict[str, np.ndarray]:
     logits = model.logits(table["image_id"])
     melanoma = model.classes.index(MELANOMA)
     if comparison.chosen_on == CROSS_FITTED:
-        right = _right(model.classes, table)
+        right = right_of(model.classes, table)
         parts = divide(table["melanoma"].to_numpy(int), comparison.cluster, comparison.spec.seed)
         sources = [(logits[others], right[others], part) for others, part in parts]
     else:
         images = comparison.validation.loc[model.ids("validation")]
         known = model.logits(images["image_id"])
-        sources = [(known, _right(model.classes, images), np.arange(len(table)))]
+        sources = [(known, right_of(model.classes, images), np.arange(len(table)))]
     found = {method: np.empty(len(table)) for method in calibrators.METHODS}
     for seen, right, part in sources:
         if right[:, melanoma].all() or not right[:, melanoma].any():
@@ -80,15 +80,6 @@ def _fitted(comparison: Comparison, name: str) -> dict[str, np.ndarray]:
         for method, p in found.items():
             p[part] = calibrators.fit(method, seen, right, melanoma, comparison.chosen_on)(logits[part])
     return found
-
-
-def _right(classes: tuple[str, ...], images: pd.DataFrame) -> np.ndarray:
-    if classes == CLASSES and images["diagnosis"].notna().all():
-        codes = diagnosis_codes(images)
-        if (codes >= 0).all():
-            return calibrators.right_classes(len(classes), codes, None)
-    labels = images["melanoma"].to_numpy(int)
-    return calibrators.right_classes(len(classes), labels, classes.index(MELANOMA))
 
 
 def _losses(comparison: Comparison, p: np.ndarray) -> np.ndarray:

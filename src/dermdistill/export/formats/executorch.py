@@ -63,9 +63,23 @@ def _quantizer() -> Any:
                 if node.args[0].target is torch.ops.aten.conv2d.default and made is not None:
                     made.output_qspec = None
                     node.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=activation, _annotated=True)
+            for node in _after_logits(model.graph):
+                node.meta.pop(_ANNOTATION, None)
             return model
 
     return Fused().set_global(config)
+
+
+def _after_logits(graph: Any) -> set[Any]:
+    """The nodes of torch's graph that turn logits into probabilities."""
+    logits = graph.output_node().args[0][0]
+    waiting: list[Any] = [logits]
+    found: set[Any] = set()
+    while waiting:
+        new = {user for user in waiting.pop().users if user.op != "output"} - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _network(source: Source) -> Any:

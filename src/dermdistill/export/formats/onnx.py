@@ -12,22 +12,31 @@ OPSET = 18
 
 
 class Deployed(nn.Module):
-    """Normalisation, the network and the temperature in one graph.
+    """Normalisation, the network and the calibration in one graph.
 
     Args:
         model: takes normalised float32 [N, 3, S, S], gives logits [N, C].
         mean: per RGB channel of images in [0, 1].
         std: per RGB channel.
         temperature: divides the logits before the softmax.
+        calibrated: gives the probabilities of logits in place of both.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], temperature: float):
+    def __init__(
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        temperature: float = 1.0,
+        calibrated: nn.Module | None = None,
+    ):
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self.calibrated = calibrated
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1))
         self.eval()
@@ -35,6 +44,8 @@ class Deployed(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and probabilities [N, C] of RGB images [N, 3, S, S] in [0, 1]."""
         logits = self.model((image - self.mean) / self.std)
+        if self.calibrated is not None:
+            return logits, self.calibrated(logits)
         return logits, (logits / self.temperature).softmax(1)
 
 

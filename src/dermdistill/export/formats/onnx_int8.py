@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+from dermdistill.export.formats.calibrated import calibration_nodes
 from dermdistill.export.formats.form import BATCH, INT8, Format, Source, probabilities
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 from dermdistill.privacy import onnx_runtime, onnx_runtime_tools
 
 _QUANTISED = ("Conv", "Clip", "Relu", "Add", "MaxPool", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "Gemm")
-"""Normalisation, temperature and softmax stay float32."""
+"""Normalisation and everything after the logits stay float32."""
 _DEPTHWISE_APART = INT8.mean / 2
 """Mean difference of the melanoma probability beyond which depthwise convolutions are tried in float32."""
 
@@ -69,11 +70,13 @@ def _prepared(source: Source, folder: Path) -> Path:
 
 def _quantise(graph: Path, path: Path, way: _Way, source: Source) -> None:
     tools = onnx_runtime_tools("quantization")
+    kept = [node.name for node in calibration_nodes(onnx.load(graph)) if node.op_type in _QUANTISED]
+    kept += _depthwise(graph) if way.keep_depthwise else []
     with _quiet():
         tools.quantize_static(
             str(graph), str(path), _Reader(source.calibration), quant_format=tools.QuantFormat.QDQ,
             per_channel=way.per_channel, activation_type=tools.QuantType.QUInt8, weight_type=tools.QuantType.QInt8,
-            op_types_to_quantize=list(_QUANTISED), nodes_to_exclude=_depthwise(graph) if way.keep_depthwise else [],
+            op_types_to_quantize=list(_QUANTISED), nodes_to_exclude=kept,
         )  # fmt: skip
     model = onnx.load(path)
     _lighten(model.graph)

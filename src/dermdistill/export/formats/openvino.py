@@ -47,6 +47,7 @@ def make_int8(source: Source, folder: Path) -> dict[str, str]:
             quantised = nncf.quantize(
                 model, nncf.Dataset(images), preset=nncf.QuantizationPreset.MIXED, subset_size=len(images),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=estimator),
+                ignored_scope=nncf.IgnoredScope(names=_after_logits(model)),
             )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="dermdistill-int8-") as made:
             paths = [Path(made) / file for file in INT8_FORMAT.files]
@@ -60,6 +61,19 @@ def make_int8(source: Source, folder: Path) -> dict[str, str]:
     kept = min(differences, key=lambda one: differences[one])
     tried = {f"mean difference, {name}": f"{value:.5f}" for name, value in differences.items()}
     return {"preset": "mixed", "kept": kept, "calibration images": str(len(images)), **tried}
+
+
+def _after_logits(model: Any) -> list[str]:
+    """The names of the operators of a model that come after its logits."""
+    (logits,) = [output for output in model.outputs if "logits" in output.get_names()]
+    waiting, found = [logits.get_node().input(0).get_source_output()], []
+    while waiting:
+        for taken in waiting.pop().get_target_inputs():
+            node = taken.get_node()
+            if node.get_type_name() != "Result" and node.get_friendly_name() not in found:
+                found.append(node.get_friendly_name())
+                waiting += node.outputs()
+    return found
 
 
 def _read(source: Source) -> Any:

@@ -158,6 +158,8 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "HardSigmoid": lambda v, a: torch.clamp(v[0] * a.get("alpha", 0.2) + a.get("beta", 0.5), 0.0, 1.0),
     "HardSwish": lambda v, a: functional.hardswish(v[0]),
     "Identity": lambda v, a: v[0],
+    "Log": lambda v, a: torch.log(v[0]),
+    "LogSoftmax": lambda v, a: functional.log_softmax(v[0], a.get("axis", -1)),
     "MatMul": _both(lambda a, b: a @ b),
     "MaxPool": _max_pool,
     "Mul": _both(lambda a, b: a * b),
