@@ -107,6 +107,16 @@ def drawn(tmp_path) -> Path:
     return tmp_path / "drawn" / "manifest.parquet"
 
 
+def test_without_torch_weights_are_not_fine_tuned_and_the_certificate_says_so(drawn, tmp_path, monkeypatch):
+    needs("onnx-int8")
+    monkeypatch.setattr(convert_module, "TUNED_BEYOND", -1.0)
+    monkeypatch.setattr(convert_module, "find_spec", lambda name: None if name == "torch" else find_spec(name))
+    convert(SMALL, ["onnx-int8"], tmp_path / "bundle", images=drawn, count=40, tell=lambda _: None)
+    certificate = read_certificate(read_bundle(tmp_path / "bundle"))
+    assert certificate is not None
+    assert "dermdistill[export]" in certificate.variants["onnx-int8"].how["fine-tuning"]
+
+
 @pytest.mark.parametrize("beyond", [-1.0, 1.0], ids=["tuned", "not tuned"])
 def test_weights_are_fine_tuned_where_eight_bits_lose_too_much(drawn, tmp_path, monkeypatch, beyond: float):
     needs("onnx-int8")

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ COUNT = 600
 """Images, by default: 100 to calibrate, and 500 to compare."""
 TUNED_BEYOND = 0.002
 """Loss of AUROC in 8 bits beyond which the weights are fine-tuned for them."""
+_TUNING = ("torch", "timm", "onnxscript")
+"""Packages that fine-tuning needs, of the extra `export`; some forms of 8 bits are made without them."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,8 @@ def _tuned(
     lost = -(agreement.auroc_difference or 0.0)
     if format.tolerance != INT8 or reference.photos.origin != "photographs" or lost <= TUNED_BEYOND:
         return how, agreement
+    if any(find_spec(name) is None for name in _TUNING):
+        return {**how, "fine-tuning": "not tried; it needs: pip install 'dermdistill[export]'"}, agreement
     with tempfile.TemporaryDirectory(prefix="dermdistill-tuned-") as name:
         graph, beside = Path(name) / GRAPH, Path(name) / "made"
         graph.write_bytes(reference.tuned)
