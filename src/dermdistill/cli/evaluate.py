@@ -1,5 +1,6 @@
 """`dermdistill evaluate`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,10 @@ def evaluate(
     cross_fit: Annotated[
         bool, typer.Option("--cross-fit", help="Without validation rows, let a test's images calibrate each other.")
     ] = False,
+    without_source: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of what a model predicts if trained without the source of each image; repeat."),
+    ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Where it is written that the test was opened; by default beside the split.")
     ] = None,
@@ -103,7 +108,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from dermdistill.cli.evidence import Allowed, bundles_of, circumstances, told_training
+    from dermdistill.cli.evidence import Allowed, bundles_of, circumstances, left_out, told_training
     from dermdistill.cli.key_table import key_table
     from dermdistill.evaluate.predictions import by_seeds, cut_to_common
     from dermdistill.evaluate.render.markdown import gap_rows
@@ -138,7 +143,10 @@ def evaluate(
             explain_images,
         ),
         settings=settings_of(subgroup, prevalence, margin, readers),
-        circumstances=circumstances(table, models, role, ledger, Allowed(allow_overlap, cross_fit)),
+        circumstances=replace(
+            circumstances(table, models, role, ledger, Allowed(allow_overlap, cross_fit)),
+            without_source=left_out(_named(without_source or [], "--without-source")),
+        ),
     )  # fmt: skip
     Console().print(key_table(report))
     for name, other, gap, inside in gap_rows(report)[1]:

@@ -29,6 +29,13 @@ class Allowed:
     cross_fit: bool
 
 
+def left_out(paths: dict[str, Path]) -> "dict[str, ModelPredictions]":
+    """What models predict where they were trained without the source of each image, by the models' names."""
+    from dermdistill.evaluate.predictions import read_model
+
+    return {name: read_model(path) for name, path in paths.items()}
+
+
 def told_training(models: "dict[str, ModelPredictions]", paths: dict[str, Path]) -> "dict[str, ModelPredictions]":
     """The same models, with what those named have learned from.
 

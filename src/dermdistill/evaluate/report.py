@@ -81,6 +81,8 @@ class Circumstances:
     """The file of external tests, of which those of a known graph are shown."""
     allow_overlap: bool = False
     """Flag images that a model has learned from, and do not refuse them."""
+    without_source: Mapping[str, ModelPredictions] = field(default_factory=dict)
+    """By a model's name what it predicts where it was trained without the source of each image."""
     cross_fit: bool = False
     """Let the images of a declared test choose temperature and thresholds for each other where nothing else can."""
 
@@ -160,7 +162,7 @@ def measure(comparison: Comparison, images: FromImages, circumstances: Circumsta
         over_seeds=over_seeds(comparison, inside),
         by_source=by_source(drawn, comparison.baseline),
         within=within(comparison.table, inside, truth, comparison.weights, comparison.baseline),
-        unseen=unseen(comparison),
+        unseen=unseen(comparison, circumstances.without_source),
         corruptions=corrupted(images.corrupted, comparison, images.corrupted_images),
         selective=selective(comparison),
         explanations=explanations(images.explained, comparison, images.explained_images),

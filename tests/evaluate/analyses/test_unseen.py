@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from dermdistill.errors import InputError
 from dermdistill.evaluate.predictions import ModelPredictions, pool
 from dermdistill.evaluate.render.text import interval
 from dermdistill.evaluate.report import evaluate
@@ -83,3 +84,26 @@ def test_independent_of_the_pooled_calibration(manifest: pd.DataFrame, make_mode
     p = np.exp(model.logits(of["image_id"]))
     expected = roc_auc_score(of["melanoma"], p[:, 4] / p.sum(1))
     assert report.unseen["unknown"].sources["second"].unknown.value == pytest.approx(expected, abs=0.01)
+
+
+def test_predictions_of_some_images_by_a_training_without_their_source(manifest: pd.DataFrame, make_model, measured):
+    models = {"known": crossed(make_model(3.0)), "other": crossed(make_model(2.0, seed=3))}
+    whole = left_out(make_model(1.0, seed=2), manifest)
+    first = whole.table["image_id"].isin(manifest.loc[manifest["source"] == "first", "image_id"])
+    some = replace(whole, table=whole.table[first].iloc[:-10])
+    found = measured(models, without_source={"known": some}).unseen
+    assert list(found) == ["known, source left out"]
+    entry = found["known, source left out"]
+    assert (entry.known, list(entry.sources)) == ("known", ["first"])
+    drop = entry.sources["first"]
+    assert drop.n == len(some.table)
+    judged = manifest.set_index("image_id").loc[some.table["image_id"], "melanoma"]
+    p = some.logits(some.table["image_id"])
+    p = np.exp(p[:, some.classes.index("mel")] - np.logaddexp.reduce(p, axis=1))
+    assert drop.unknown.value == pytest.approx(roc_auc_score(judged, p))
+    # one source alone is what is within sources
+    assert entry.overall.drop.value == pytest.approx(drop.drop.value)
+    with pytest.raises(InputError, match="no model is called 'knwon'"):
+        measured(models, without_source={"knwon": some})
+    with pytest.raises(InputError, match="none of the"):
+        measured(models, without_source={"known": replace(some, table=some.table[:0])})

@@ -4,20 +4,28 @@ Leave-one-source-out predicts each source by a training that saw none of it; cro
 images of it. On the same images, the difference of the two is what the unknown camera costs.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 
+from dermdistill.classes import MELANOMA
+from dermdistill.errors import InputError, no_such
 from dermdistill.evaluate.analyses.seeds import recipe_of
 from dermdistill.evaluate.analyses.sources import draw_within
 from dermdistill.evaluate.comparison import Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.probabilities import softmax
 from dermdistill.specs import Strict
 
 WITHOUT = "without-"
 """How the name of a part begins that leaves a source out of training."""
+NOTHING: Mapping[str, ModelPredictions] = MappingProxyType({})
 
 
 class Drop(Strict):
@@ -44,15 +52,60 @@ class Unseen(Strict):
     an unknown camera costs. Older reports have none."""
 
 
-def unseen(comparison: Comparison) -> dict[str, Unseen]:
-    """The drop of each model whose parts leave one source out, if the report has its cross-validation too."""
+@dataclass(frozen=True)
+class _Sides:
+    """The same N images, judged by trainings that knew their source and by one that did not."""
+
+    table: pd.DataFrame
+    known: np.ndarray
+    """Probability of melanoma [N]."""
+    unknown: np.ndarray
+    weights: np.ndarray
+    """Bootstrap weights [R, N]."""
+
+
+def unseen(comparison: Comparison, apart: Mapping[str, ModelPredictions] = NOTHING) -> dict[str, Unseen]:
+    """The drop of each model whose parts leave one source out, if the report has its cross-validation too.
+
+    Args:
+        comparison: the models.
+        apart: by a model's name what the same model predicts where it was trained without the source of each image. It
+            may lack judged images, which are left out of the drop.
+
+    Raises:
+        InputError: no such model, or no judged image among the predictions.
+    """
     found = {}
     for name, known in _pairs(comparison.models).items():
-        sources = {}
-        for source in sorted(comparison.table["source"].unique()):
-            sources[source] = _drop(comparison, (known, name), (comparison.table["source"] == source).to_numpy(bool))
-        found[name] = Unseen(known=known, sources=sources, overall=_overall(comparison, (known, name)))
+        scored = comparison.scored
+        sides = _Sides(comparison.table, scored[known].p, scored[name].p, comparison.weights)
+        found[name] = _unseen(known, sides)
+    for known, predictions in apart.items():
+        found[f"{known}, source left out"] = _unseen(known, _sides(comparison, known, predictions))
     return found
+
+
+def _sides(comparison: Comparison, known: str, predictions: ModelPredictions) -> _Sides:
+    """Both sides on the judged images that the predictions hold."""
+    if known not in comparison.models:
+        raise InputError(f"without its source: {no_such('model', known, comparison.models)}")
+    of = comparison.table["image_id"].isin(predictions.table["image_id"]).to_numpy(bool)
+    if not of.any():
+        raise InputError(
+            f"{known}: none of the {len(of)} judged images is among the {len(predictions.table)} predictions of the "
+            "training without their source; give those of the same images"
+        )
+    table = comparison.table[of].reset_index(drop=True)
+    p = softmax(predictions.logits(table["image_id"]))[:, predictions.classes.index(MELANOMA)]
+    return _Sides(table, comparison.scored[known].p[of], p, comparison.weights[:, of])
+
+
+def _unseen(known: str, sides: _Sides) -> Unseen:
+    sources = {
+        source: _drop(sides, (sides.table["source"] == source).to_numpy(bool))
+        for source in sorted(sides.table["source"].unique())
+    }
+    return Unseen(known=known, sources=sources, overall=_overall(sides))
 
 
 def _pairs(models: dict[str, ModelPredictions]) -> dict[str, str]:
@@ -74,31 +127,33 @@ def _pairs(models: dict[str, ModelPredictions]) -> dict[str, str]:
     return pairs
 
 
-def _overall(comparison: Comparison, pair: tuple[str, str]) -> Drop:
-    """The drop from the first of a pair to the second within sources."""
-    table = comparison.table.assign(collection=None)
+def _overall(sides: _Sides) -> Drop:
+    """The drop within sources."""
+    table = sides.table.assign(collection=None)
     y = table["melanoma"]
-    scored = {name: comparison.scored[name] for name in pair}
-    drawn = draw_within(table, scored, comparison.weights)
+    scored = {name: Scored(p, y.to_numpy(float), None, None) for name, p in _named(sides).items()}
+    drawn = draw_within(table, scored, sides.weights)
     if not drawn:  # one source
-        drawn = {name: in_blocks(partial(auroc, scored[name]), comparison.weights) for name in pair}
-    known, unknown = (drawn[name] for name in pair)
+        drawn = {name: in_blocks(partial(auroc, of), sides.weights) for name, of in scored.items()}
     why = "no source holds melanomas and others"
     return Drop(
-        n=len(y), positives=int(y.sum()),
-        known=figure(known, why), unknown=figure(unknown, why), drop=difference(unknown, known),
+        n=len(y), positives=int(y.sum()), known=figure(drawn["known"], why), unknown=figure(drawn["unknown"], why),
+        drop=difference(drawn["unknown"], drawn["known"]),
     )  # fmt: skip
 
 
-def _drop(comparison: Comparison, pair: tuple[str, str], of: np.ndarray) -> Drop:
-    """The drop from the first of a pair to the second on the images of a mask [N]."""
-    y = comparison.table["melanoma"].to_numpy(float)[of]
+def _drop(sides: _Sides, of: np.ndarray) -> Drop:
+    """The drop on the images of a mask [N]."""
+    y = sides.table["melanoma"].to_numpy(float)[of]
     why = f"needs melanomas and others, has {int(y.sum())} and {int((1 - y).sum())}"
     known, unknown = (
-        in_blocks(partial(auroc, Scored(comparison.scored[name].p[of], y, None, None)), comparison.weights[:, of])
-        for name in pair
+        in_blocks(partial(auroc, Scored(p[of], y, None, None)), sides.weights[:, of]) for p in _named(sides).values()
     )
     return Drop(
         n=len(y), positives=int(y.sum()),
         known=figure(known, why), unknown=figure(unknown, why), drop=difference(unknown, known),
     )  # fmt: skip
+
+
+def _named(sides: _Sides) -> dict[str, np.ndarray]:
+    return {"known": sides.known, "unknown": sides.unknown}
