@@ -423,6 +423,23 @@ def test_the_command(files: Path):
     assert "out/report.html" in done.output.replace("\n", "")
 
 
+def test_the_command_lets_a_test_choose_its_thresholds_only_when_it_is_told_to(files: Path, models):
+    for name in ("teacher", "student"):
+        models[name].table[models[name].table["role"] == "test"].to_parquet(files / f"{name}.parquet")
+    words = ["--model", f"again={files}/student.parquet", "--common"]
+    (files / "student.csv").unlink()
+    pd.read_parquet(files / "student.parquet").to_csv(files / "student.csv", index=False)
+    refused = call(files, *words)
+    assert isinstance(refused.exception, InputError)
+    assert "--cross-fit" in str(refused.exception)
+    assert not (files / "out").exists()
+    done = call(files, *words, "--cross-fit", "--without-source", f"again={files}/teacher.parquet")
+    assert done.exit_code == 0, done.output
+    report = strict(files / "out" / "report.json")
+    assert report["chosen_on"] == "cross-fitted"
+    assert list(report["unseen"]) == ["again, source left out"]
+
+
 def test_the_command_cuts_models_to_their_common_images(files: Path, models: dict[str, ModelPredictions]):
     tested = models["teacher"].ids("test")
     whole = models["teacher"].table

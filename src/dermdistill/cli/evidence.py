@@ -99,7 +99,10 @@ def circumstances(
     command = shlex.join(["dermdistill", *sys.argv[1:]])
     test = DeclaredTest(ledger or ledger_of(table), command) if declared or ledger else None
     known = any(model.provenance.graph_sha256 for model in models.values()) and external_path().exists()
-    return Circumstances(test, read_external(external_path()) if known else None, allowed.overlap, allowed.cross_fit)
+    return Circumstances(
+        test=test, external=read_external(external_path()) if known else None, allow_overlap=allowed.overlap,
+        cross_fit=allowed.cross_fit,
+    )  # fmt: skip
 
 
 def _require(name: str, models: "dict[str, ModelPredictions]", option: str) -> None:
