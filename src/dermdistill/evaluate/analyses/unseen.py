@@ -16,10 +16,11 @@ from dermdistill.classes import MELANOMA
 from dermdistill.errors import InputError, no_such
 from dermdistill.evaluate.analyses.seeds import recipe_of
 from dermdistill.evaluate.analyses.sources import draw_within
-from dermdistill.evaluate.comparison import Comparison
+from dermdistill.evaluate.comparison import CROSS_FITTED, Comparison
 from dermdistill.evaluate.intervals import Difference, Figure, difference, figure, in_blocks
 from dermdistill.evaluate.metrics import Scored, auroc
 from dermdistill.evaluate.predictions import ModelPredictions
+from dermdistill.evaluate.thresholds import cross_fit
 from dermdistill.probabilities import softmax
 from dermdistill.specs import Strict
 
@@ -96,8 +97,18 @@ def _sides(comparison: Comparison, known: str, predictions: ModelPredictions) ->
             "training without their source; give those of the same images"
         )
     table = comparison.table[of].reset_index(drop=True)
-    p = softmax(predictions.logits(table["image_id"]))[:, predictions.classes.index(MELANOMA)]
+    p = _probabilities(comparison, known, predictions, of)[:, predictions.classes.index(MELANOMA)]
     return _Sides(table, comparison.scored[known].p[of], p, comparison.weights[:, of])
+
+
+def _probabilities(comparison: Comparison, known: str, predictions: ModelPredictions, of: np.ndarray) -> np.ndarray:
+    """Of the judged images of a mask [N], at a temperature that is chosen as those of the report's models are."""
+    table = comparison.table[of]
+    logits = predictions.logits(table["image_id"])
+    if comparison.chosen_on == CROSS_FITTED:
+        applied = cross_fit(logits, predictions.classes, table, comparison.cluster[of], comparison.spec.seed)
+        return applied.probabilities
+    return softmax(logits, comparison.judged[known].chosen.temperature)
 
 
 def _unseen(known: str, sides: _Sides) -> Unseen:
