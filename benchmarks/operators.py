@@ -1,0 +1,95 @@
+"""Where the time of a network goes: ONNX Runtime's profiler, one thread, one image, by kind of operator.
+
+    python benchmarks/operators.py
+    python benchmarks/operators.py bundles/forms/model.int8.onnx lite0-cut-64
+
+Each graph runs in turn. Prints medians over the runs, summed by kind, with the share of the time and of the
+multiply-accumulates. Profiling itself costs some microseconds an operator.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from dermdistill.predict.bundle import find_bundle
+from dermdistill.privacy import onnx_runtime
+from dermdistill.run import hardware
+
+RUNS = 60
+
+
+def events(graph: Path) -> list[dict[str, Any]]:
+    """The profiler's entries for the operators of all runs."""
+    runtime = onnx_runtime()
+    with tempfile.TemporaryDirectory(prefix="dermdistill-profile-") as folder:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "run")
+        session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        side = session.get_inputs()[0].shape[2:]
+        image = np.random.default_rng(0).random((1, 3, *side), np.float32)
+        for _ in range(RUNS):
+            session.run(None, {"image": image})
+        content = json.loads(Path(session.end_profiling()).read_text())
+    return [one for one in content if one.get("cat") == "Node" and one["name"].endswith("_kernel_time")]
+
+
+def weights(graph: Path) -> list[tuple[int, ...]]:
+    """The shape [out, in / groups, height, width] of each convolution's weights, in the order of the graph."""
+    content = onnx.load(graph).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in content.initializer}
+    for node in content.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]
+    return [shapes[node.input[1]] for node in content.node if node.op_type == "Conv"]
+
+
+def kind(event: dict[str, Any], shape: tuple[int, ...]) -> tuple[str, int]:
+    """What a convolution is, and its multiply-accumulates."""
+    made = next(iter(event["args"]["output_type_shape"][0].values()))
+    places = made[1] * made[2] if made[3] == shape[0] else made[2] * made[3]
+    what = "depthwise" if shape[1] == 1 else "pointwise" if shape[2] == 1 else "first convolution"
+    return what, int(np.prod(shape)) * places
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("graphs", nargs="*", default=["lite0-cut-112", "lite0-cut-64"], help="graphs, or bundles")
+    asked = parser.parse_args()
+    print(f"machine: {hardware()}, load {os.getloadavg()[0]:.1f}; one thread, one image, {RUNS} runs")
+    for given in asked.graphs:
+        graph = Path(given) if given.endswith(".onnx") else find_bundle(given) / "model.onnx"
+        taken: dict[str, list[float]] = defaultdict(list)
+        kinds: dict[str, tuple[str, int]] = {}
+        shapes = iter(weights(graph))
+        for event in events(graph):
+            name = event["name"]
+            if name not in taken:
+                kinds[name] = kind(event, next(shapes)) if "Conv" in event["args"]["op_name"] else ("others", 0)
+            taken[name].append(event["dur"])
+        total: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for name, durations in taken.items():
+            what, macs = kinds[name]
+            total[what][0] += statistics.median(durations)
+            total[what][1] += macs
+        time, work = (sum(of[place] for of in total.values()) for place in (0, 1))
+        print(f"{given}: {time:.0f} microseconds, {work / 1e6:.1f} million multiply-accumulates in convolutions")
+        for what, (spent, macs) in sorted(total.items(), key=lambda entry: -entry[1][0]):
+            print(
+                f"  {what:<18} {spent:5.0f} us, {spent / time:4.0%} of the time, {macs / max(work, 1):4.0%} of the work"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
