@@ -84,9 +84,9 @@ def main() -> int:
             total[what][1] += macs
         time, work = (sum(of[place] for of in total.values()) for place in (0, 1))
         print(f"{given}: {time:.0f} microseconds, {work / 1e6:.1f} million multiply-accumulates in convolutions")
-        for what, (spent, macs) in sorted(total.items(), key=lambda entry: -entry[1][0]):
+        for what, (spent, done) in sorted(total.items(), key=lambda entry: -entry[1][0]):
             print(
-                f"  {what:<18} {spent:5.0f} us, {spent / time:4.0%} of the time, {macs / max(work, 1):4.0%} of the work"
+                f"  {what:<18} {spent:5.0f} us, {spent / time:4.0%} of the time, {done / max(work, 1):4.0%} of the work"
             )
     return 0
 

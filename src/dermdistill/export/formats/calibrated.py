@@ -5,12 +5,15 @@ float32 keeps where p is near 1.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import onnx
 import torch
 from torch import Tensor, nn
 
 from dermdistill.probabilities import FLOOR, Beta, Calibration, Dirichlet, Isotonic, Temperature, Vector
+
+if TYPE_CHECKING:
+    import onnx
 
 _NEVER = -1e4
 """Added to the logit of a class that is to get no share; float16 holds it."""
@@ -35,7 +38,7 @@ def calibrated(calibration: Calibration, classes: int, melanoma: int) -> nn.Modu
     )
 
 
-def calibration_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+def calibration_nodes(model: "onnx.ModelProto") -> "list[onnx.NodeProto]":
     """The nodes of a bundle's graph that come after its logits: what quantisers must leave in float32."""
     known, found = {"logits"}, []
     for node in model.graph.node:  # each stands after those whose outputs it takes
