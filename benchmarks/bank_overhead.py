@@ -85,8 +85,10 @@ class Softening:
     def bare(self) -> float:
         """Seconds for as many ready tensors."""
         count = len(self.images.ids)
-        ready = [torch.rand(min(BATCH, count - start), 3, SIDE, SIDE) for start in range(0, count, BATCH)]
-        return _seconds(lambda: [self.teacher(batch) for batch in ready])
+        sizes = [min(BATCH, count - start) for start in range(0, count, BATCH)]
+        ready = [torch.rand(size, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last) for size in sizes]
+        with torch.inference_mode():
+            return _seconds(lambda: [self.teacher(batch) for batch in ready])
 
 
 def _seconds(work: Callable[[], object]) -> float:
