@@ -87,8 +87,8 @@ def measure(paths: Sequence[Path], model: str, turns: int, threads: int) -> None
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=400, help="files of 600x450 (400)")
-    parser.add_argument("--large", type=int, default=24, help="files of 4000x3000 (24)")
+    parser.add_argument("--count", type=int, default=200, help="files of 600x450 (200)")
+    parser.add_argument("--large", type=int, default=12, help="files of 4000x3000 (12)")
     parser.add_argument(
         "--models", nargs="+", default=["lite0-cut-112", "lite0-cut-64"], help="bundles, by name or folder"
     )
