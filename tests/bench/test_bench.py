@@ -176,11 +176,12 @@ def test_the_command_writes_all_three_files(monkeypatch, tmp_path):
     assert any(line.startswith("lite0-cut-64: fastest here") for line in notes(written))
 
 
-def test_the_page_on_speed_has_the_table_of_its_certificate():
+@pytest.mark.parametrize("name", ["parity.json", "parity-64.json"])
+def test_the_page_on_speed_has_the_table_of_its_certificate(name: str):
     folder = Path(__file__).resolve().parents[2] / "results" / "speed"
-    certificate = load_header(folder / "parity.json", Certificate)
+    certificate = load_header(folder / name, Certificate)
     page = (folder / "README.md").read_text(encoding="utf-8")
     assert forms(certificate) in page
-    assert f"{certificate.images.compared} photographs" in page
+    assert f"{certificate.images.compared:,} photographs" in page
     assert certificate.hardware in page
     assert certificate.reference_sha256[:12] in page
