@@ -21,7 +21,8 @@ from dermdistill.evaluate import calibrators
 from dermdistill.evaluate.predictions import read_model
 from dermdistill.export.bundle import export_bundle
 from dermdistill.export.convert import convert
-from dermdistill.export.formats.calibrated import calibrated, calibration_nodes
+from dermdistill.export.formats.after_logits import calibration_nodes
+from dermdistill.export.formats.calibrated import calibrated
 from dermdistill.export.formats.onnx import Deployed
 from dermdistill.export.formats.rebuild import Rebuilt
 from dermdistill.export.formats.table import FORMATS

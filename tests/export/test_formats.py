@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,6 +107,18 @@ def drawn(tmp_path) -> Path:
     """A manifest of generated lesions, which a conversion takes for photographs."""
     generate(tmp_path / "drawn", n=40, size=64)
     return tmp_path / "drawn" / "manifest.parquet"
+
+
+def test_forms_that_need_no_torch_do_not_import_it():
+    needs("openvino-int8")
+    code = """
+import sys
+sys.modules["torch"] = None
+from dermdistill.export.convert import convert
+from dermdistill.export.formats import onnx_fp16, onnx_int8, openvino
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_torch_weights_are_not_fine_tuned_and_the_certificate_says_so(drawn, tmp_path, monkeypatch):

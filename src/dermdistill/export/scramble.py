@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from dermdistill.export.formats.calibrated import calibration_nodes
+from dermdistill.export.formats.after_logits import calibration_nodes
 from dermdistill.predict.bundle import Bundle
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 

@@ -5,15 +5,11 @@ float32 keeps where p is near 1.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from dermdistill.probabilities import FLOOR, Beta, Calibration, Dirichlet, Isotonic, Temperature, Vector
-
-if TYPE_CHECKING:
-    import onnx
 
 _NEVER = -1e4
 """Added to the logit of a class that is to get no share; float16 holds it."""
@@ -36,16 +32,6 @@ def calibrated(calibration: Calibration, classes: int, melanoma: int) -> nn.Modu
     return _OfMelanoma(
         _Ramps(calibration) if isinstance(calibration, Isotonic) else _Beta(calibration), classes, melanoma
     )
-
-
-def calibration_nodes(model: "onnx.ModelProto") -> "list[onnx.NodeProto]":
-    """The nodes of a bundle's graph that come after its logits: what quantisers must leave in float32."""
-    known, found = {"logits"}, []
-    for node in model.graph.node:  # each stands after those whose outputs it takes
-        if known & set(node.input):
-            known |= set(node.output)
-            found.append(node)
-    return found
 
 
 class _Numbers(nn.Module):

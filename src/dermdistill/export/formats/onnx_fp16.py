@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 
-from dermdistill.export.formats.calibrated import calibration_nodes
+from dermdistill.export.formats.after_logits import calibration_nodes
 from dermdistill.export.formats.form import FLOAT16, Format, Source
 from dermdistill.privacy import onnx_runtime_tools
 

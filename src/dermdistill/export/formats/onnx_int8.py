@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from dermdistill.export.formats.calibrated import calibration_nodes
+from dermdistill.export.formats.after_logits import calibration_nodes
 from dermdistill.export.formats.form import BATCH, INT8, Format, Source, probabilities
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 from dermdistill.privacy import onnx_runtime, onnx_runtime_tools
