@@ -39,23 +39,34 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained(small, tmp_path_factory):
-    """The finished run of a student trained for an epoch, its manifest, and a bundle of it."""
+def train_tiny(small):
+    """Trains a student of 32 px on the small images' diagnoses: its run, from a folder, a network and epochs."""
     from dermdistill.distillation.distill import Lessons, distill
     from dermdistill.distillation.spec import SoftenSpec, StudentSpec
-    from dermdistill.export.bundle import export_bundle
     from dermdistill.training.cohort import Cohort
     from dermdistill.training.loop import make_fabric
 
     manifest, splits, part, cache = small
-    manifest = manifest.copy()
+
+    def train(folder, model, epochs):
+        spec = StudentSpec(
+            name="tiny", model=model, image_size=32, weights="none", labels="none",
+            loss={"kind": "ce"}, train={"epochs": epochs, "batch_size": 8},
+        )  # fmt: skip
+        cohort = Cohort(manifest, splits, part, make_fabric("cpu"), cache)
+        return distill(spec, cohort, folder, Lessons(SoftenSpec(views=1)))
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(small, train_tiny, tmp_path_factory):
+    """The finished run of a student trained for an epoch, its manifest, and a bundle of it."""
+    from dermdistill.export.bundle import export_bundle
+
+    manifest = small[0].copy()
     folder = tmp_path_factory.mktemp("trained")
-    spec = StudentSpec(
-        name="tiny", model="repds", image_size=32, weights="none", labels="none",
-        loss={"kind": "ce"}, train={"epochs": 1, "batch_size": 8},
-    )  # fmt: skip
-    cohort = Cohort(manifest, splits, part, make_fabric("cpu"), cache)
-    run = distill(spec, cohort, folder / "run", Lessons(SoftenSpec(views=1)))
+    run = train_tiny(folder / "run", "repds", epochs=1)
     bundle = export_bundle(run.folder, folder / "bundle", manifest)
     return SimpleNamespace(run=run, manifest=manifest, bundle=bundle)
 

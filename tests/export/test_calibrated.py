@@ -56,21 +56,11 @@ def test_the_module_gives_what_the_report_gives(method: str, count: int):
 
 
 @pytest.fixture(scope="module")
-def student(small, tmp_path_factory):
+def student(small, train_tiny, tmp_path_factory):
     """The finished run of a student that tells images apart, and its manifest as a file and a table."""
-    from dermdistill.distillation.distill import Lessons, distill
-    from dermdistill.distillation.spec import SoftenSpec, StudentSpec
-    from dermdistill.training.cohort import Cohort
-    from dermdistill.training.loop import make_fabric
-
-    manifest, splits, part, cache = small
+    manifest = small[0]
     folder = tmp_path_factory.mktemp("student")
-    spec = StudentSpec(
-        name="tiny", model="dsnet", image_size=32, weights="none", labels="none",
-        loss={"kind": "ce"}, train={"epochs": 3, "batch_size": 8},
-    )  # fmt: skip
-    cohort = Cohort(manifest, splits, part, make_fabric("cpu"), cache)
-    run = distill(spec, cohort, folder / "run", Lessons(SoftenSpec(views=1)))
+    run = train_tiny(folder / "run", "dsnet", epochs=3)
     manifest.to_parquet(folder / "manifest.parquet")
     return SimpleNamespace(run=run.folder, manifest=manifest, file=folder / "manifest.parquet")
 

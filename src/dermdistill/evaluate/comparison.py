@@ -62,8 +62,7 @@ class Comparison:
 
     @property
     def chosen_on(self) -> str:
-        before = (model.chosen is not None or model.ids("validation") for model in self.models.values())
-        return "validation" if all(before) else CROSS_FITTED
+        return "validation" if all(model.chosen_elsewhere for model in self.models.values()) else CROSS_FITTED
 
 
 def refuse_fitting(comparison: Comparison) -> None:
@@ -72,9 +71,7 @@ def refuse_fitting(comparison: Comparison) -> None:
     A cross-validation is no fixed test: each of its images is judged by a network that did not see it.
     """
     fitted = [
-        name
-        for name, model in comparison.models.items()
-        if model.chosen is None and not model.ids("validation") and "part" not in model.table
+        name for name, model in comparison.models.items() if not model.chosen_elsewhere and "part" not in model.table
     ]
     if fitted:
         raise InputError(

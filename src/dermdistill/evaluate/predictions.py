@@ -96,6 +96,11 @@ class ModelPredictions:
         """Logits [N, C] of the given images, in their order."""
         return self.table.set_index("image_id").loc[ids, [f"logit_{name}" for name in self.classes]].to_numpy(float)
 
+    @property
+    def chosen_elsewhere(self) -> bool:
+        """Whether temperature and thresholds come from other images than those that are judged."""
+        return self.chosen is not None or bool(self.ids("validation"))
+
     def ids(self, role: str) -> list[str]:
         """The images of a role, sorted."""
         return sorted(self.table.loc[self.table["role"] == role, "image_id"])
