@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 TRIES = 5
+EXAMPLE = Path(__file__).resolve().parents[1] / "web" / "example.jpg"
 DEMO = Path(__file__).resolve().parents[1] / "src" / "dermdistill" / "recipes" / "demo.toml"
 
 
@@ -34,6 +35,7 @@ def main() -> int:
             "python -c pass": ["-c", "pass"],
             "dermdistill --version": ["-m", "dermdistill", "--version"],
             "dermdistill predict --help": ["-m", "dermdistill", "predict", "--help"],
+            "dermdistill predict one.jpg": ["-m", "dermdistill", "predict", str(EXAMPLE)],
             "import dermdistill.recipe.spec": ["-c", "import dermdistill.recipe.spec"],
             "dermdistill run --dry-run": ["-m", "dermdistill", "run", str(DEMO), "--dry-run", "--out", folder],
         }
