@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -62,6 +63,10 @@ def listening(predictor):
             thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})
             thread.start()
             try:
+                until = time.monotonic() + 60
+                while not running.started:
+                    assert time.monotonic() < until, "the service did not start"
+                    time.sleep(0.01)
                 yield at.getsockname()[1]
             finally:
                 running.should_exit = True

@@ -28,6 +28,14 @@ def _connect(port):
     return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
+def _in_progress(port, sent):
+    """A connection whose request the service has let in; another one sent meanwhile could take its place."""
+    connection = _connect(port)
+    connection.sendall(sent)
+    _wait(lambda: _metric(port, "dermdistill_requests_in_progress") == 2)  # and the one that asks
+    return connection
+
+
 def _until_closed(connection):
     found = bytearray()
     while chunk := connection.recv(1 << 20):
@@ -131,9 +139,8 @@ def test_a_large_body_is_refused_before_it_is_read(listening):
 
 def test_more_requests_or_bytes_than_allowed_are_told_when_to_come_again(listening, photo):
     head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
-    with listening({"requests": 1}) as port, _connect(port) as first:
-        first.sendall(head)
-        _wait(lambda: _post(port, photo())[0] == 503)
+    with listening({"requests": 1}) as port, _in_progress(port, head) as first:
+        assert _post(port, photo())[0] == 503
         with _connect(port) as second:
             second.sendall(head)
             found = second.recv(65536)
@@ -142,8 +149,10 @@ def test_more_requests_or_bytes_than_allowed_are_told_when_to_come_again(listeni
         assert _get(port, "/readyz") == 200
         first.close()
         _wait(lambda: _post(port, photo())[0] == 200)
-    with listening({"memory_bytes": 10_000, "body_bytes": 10_000}) as port, _connect(port) as first:
-        first.sendall(head + b"x" * 8900)
+    with (
+        listening({"memory_bytes": 10_000, "body_bytes": 10_000}) as port,
+        _in_progress(port, head + b"x" * 8900) as first,
+    ):
         _wait(lambda: _post(port, photo(0, (400, 300)))[0] == 503)
         first.close()
         small = photo(0, (16, 16))
@@ -156,6 +165,15 @@ def _get(port, path):
     status = connection.getresponse().status
     connection.close()
     return status
+
+
+def _metric(port, name):
+    """A figure of the service, as it tells it itself."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def _wait(holds):
@@ -278,15 +296,6 @@ def test_killed_under_load_no_request_is_lost_without_an_error(process, photo):
     assert all(isinstance(error, ConnectionError | http.client.HTTPException) for error in errors), errors
 
 
-def _resident(port):
-    """Bytes of the service's process, as it tells them itself."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return float(re.findall(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)[0])
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the process tells its memory on Linux alone")
 def test_memory_stays_flat_over_many_requests(process):
     """`benchmarks/serve.py` does the same with 10,000. Bodies that were kept would take 60 MB, decoded images 86."""
@@ -313,7 +322,7 @@ def test_memory_stays_flat_over_many_requests(process):
         for one in clients:
             one.join(200)
         assert found == [200] * count
-        return _resident(port)
+        return _metric(port, "process_resident_memory_bytes")
 
     before = ask(60)
     assert ask(240) - before < 24e6
