@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dermdistill import cli, talk
 from dermdistill.cli import app
-from dermdistill.cli.catalogue import PANELS
+from dermdistill.cli.catalogue import MODULES, PANELS
 from dermdistill.errors import EXIT_CODES, ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,34 @@ def commands() -> dict[str, Any]:
 def test_every_command_has_a_panel_and_examples():
     known = {name for panel in PANELS.values() for name in panel}
     assert known == set(commands())
+
+
+def test_every_command_is_found_in_its_module():
+    """Else it would start with all others, or not at all."""
+    named = [name for names in MODULES.values() for name in names]
+    assert sorted(named) == sorted(name for name in commands() if " " not in name)
+
+
+def test_a_command_starts_without_the_modules_of_others():
+    code = (
+        "import sys\n"
+        "from dermdistill.cli import main\n"
+        "sys.argv = ['dermdistill', 'predict', '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'dermdistill.cli.predict' in sys.modules and 'dermdistill.cli.train' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_predict_starts_no_threads_of_numpy_unless_the_user_wants_some(given: dict[str, str], expected: str):
+    asked = "from dermdistill.cli import main; import os, sys, atexit; "
+    asked += "atexit.register(lambda: print(os.environ['OPENBLAS_NUM_THREADS'])); main()"
+    command = [sys.executable, "-c", asked, "predict", "--help"]
+    free = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(command, env=free | given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("name", commands())

@@ -5,16 +5,18 @@ starts fast and runs with the core install alone; a command imports its stage wh
 """
 
 import contextlib
+import importlib
 import os
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterable
+from typing import Annotated, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
 from dermdistill import talk
 from dermdistill.classes import DISCLAIMER
-from dermdistill.cli.catalogue import FIRST, PANELS
+from dermdistill.cli.catalogue import FIRST, GROUPS, MODULES, PANELS
 from dermdistill.cli.manners import Debug, Quiet, Verbose, begin, debugs, example_text, give_manners
 from dermdistill.cli.stdout import abandon_stdout, printing
 from dermdistill.errors import EXIT_CODES, DermdistillError, FaultError, InputError, MissingExtraError, explain_os_error
@@ -86,23 +88,12 @@ def _epilog() -> str:
     return f"{example_text(FIRST)}\n\n[bold]Exit codes[/bold]\n{codes}"
 
 
-app = typer.Typer(
-    name="dermdistill",
-    cls=InPanels,
-    help=f"Distil dermoscopy classifiers into tiny melanoma detectors. {DISCLAIMER}",
-    epilog=_epilog(),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dermdistill {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -114,46 +105,30 @@ def _root(
     begin(quiet, verbose, debug)
 
 
-def _register() -> None:
-    from dermdistill.cli import (
-        artifacts,
-        bench,
-        checklist,
-        compare,
-        completion,
-        data,
-        demo,
-        deploy,
-        doctor,
-        evaluate,
-        foreign,
-        gate,
-        models,
-        page,
-        predict,
-        publish,
-        recipes,
-        reproduce,
-        serve,
-        sweep,
-        train,
+def _application(modules: Iterable[str] = MODULES) -> typer.Typer:
+    """The command with the subcommands of some modules of this package; by default with all."""
+    whole = typer.Typer(
+        name="dermdistill",
+        cls=InPanels,
+        help=f"Distil dermoscopy classifiers into tiny melanoma detectors. {DISCLAIMER}",
+        epilog=_epilog(),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
     )
-
-    modules = (
-        demo, train, sweep, foreign, evaluate, compare, checklist, deploy, predict, bench, models, publish, page, serve,
-        artifacts, doctor,
-        completion,
-    )  # fmt: skip
-    for module in modules:
-        app.add_typer(module.app)
-    app.add_typer(data.app, name="data")
-    app.add_typer(gate.app, name="gate")
-    app.add_typer(reproduce.app, name="reproduce")
-    app.add_typer(recipes.app, name="recipes")
-    give_manners(app)
+    whole.callback()(_root)
+    for name in modules:
+        module = importlib.import_module(f"dermdistill.cli.{name}")
+        whole.add_typer(module.app, name=name if name in GROUPS else None)
+    give_manners(whole)
+    return whole
 
 
-_register()
+def __getattr__(name: str) -> typer.Typer:
+    """`app`, with all subcommands, is made when it is first asked for: one subcommand starts without the others."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = _application()
+    return cast(typer.Typer, globals()[name])
 
 
 def main() -> None:
@@ -166,11 +141,20 @@ def main() -> None:
 
 def _run() -> None:
     """The command, and what it printed is out before it ends."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    _start_fast(asked)
     try:
-        app()
+        _application([name for name, commands in MODULES.items() if asked in commands] or MODULES)()
     finally:
         with printing():
             pass
+
+
+def _start_fast(command: str) -> None:
+    """Spare what takes time before anything is done, unless the user has chosen otherwise."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it searches all installed packages for some
+    if command == "predict":  # it multiplies no matrices in NumPy, whose OpenBLAS would start threads that spin
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _in_words(error: Exception) -> DermdistillError:

@@ -101,3 +101,31 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
 
 FIRST = ("dermdistill predict spot.jpg", "dermdistill serve --open", "dermdistill demo", "dermdistill doctor")
 """What to try first."""
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "demo": ("demo",),
+    "train": ("run", "status", "teach", "soften", "distill", "students"),
+    "sweep": ("sweep",),
+    "foreign": ("views",),
+    "evaluate": ("evaluate",),
+    "compare": ("compare",),
+    "checklist": ("checklist",),
+    "deploy": ("export", "verify"),
+    "predict": ("predict",),
+    "bench": ("bench",),
+    "models": ("models",),
+    "publish": ("publish",),
+    "page": ("page",),
+    "serve": ("serve", "serve-key"),
+    "artifacts": ("fetch-artifacts",),
+    "doctor": ("doctor",),
+    "completion": ("completion",),
+    "data": ("data",),
+    "gate": ("gate",),
+    "reproduce": ("reproduce",),
+    "recipes": ("recipes",),
+}
+"""The commands and groups of each module of `dermdistill.cli`."""
+
+GROUPS = ("data", "gate", "reproduce", "recipes")
+"""The modules whose commands follow the module's name."""

@@ -87,6 +87,8 @@ def stopped_in_words() -> Iterator[None]:
 def with_manners(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command that takes the options of every command, besides its own, and `--threads` if it trains."""
     signature = inspect.signature(command)
+    if OPTIONS.keys() <= signature.parameters.keys():
+        return command  # it takes them already
     trains = "accelerator" in signature.parameters
 
     @functools.wraps(command)
