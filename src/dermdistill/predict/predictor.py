@@ -81,7 +81,8 @@ class Predictor:
         threads: how many threads read and judge images side by side; by default one for each core that the process may
             use.
         fast: decode a JPEG file of more than four times the model's side at a fraction of its size, never below twice
-            that side, which takes a fraction of the time and moves probabilities by some hundredths.
+            that side, which takes a fraction of the time. It moves probabilities by some hundredths at most, about as
+            much as rounding the resized pixels to 8 bits does.
         runtime: what runs the network: 'onnxruntime', or 'openvino', 'executorch' or 'litert', which need the extras of
             these names; the last two need a bundle with their form of the network.
         precision: 'fp32', or 'fp16' or 'int8', which need a bundle with such a form (`dermdistill export --formats`).
