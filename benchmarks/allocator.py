@@ -5,7 +5,7 @@ setting cannot be taken back: with the setting and without in turn, so that a bu
 two steps of each process warm up and are not counted. Target: the ratio of the median step times is at most 1, that
 is, the setting never costs anything.
 
-    .venv/bin/python benchmarks/allocator.py [--steps 24]
+    .venv/bin/python benchmarks/allocator.py [--steps 16]
 """
 
 import os
@@ -63,7 +63,7 @@ def measure(kept: bool, count: int, seed: int) -> list[float]:
 
 
 def main() -> int:
-    asked = common.arguments(__doc__, 24)
+    asked = common.arguments(__doc__, 16)
     count = max(2, asked.steps // (2 * ROUNDS))
     if CHILD in os.environ:
         return child(os.environ[CHILD] == "1", asked.steps, asked.seed)
