@@ -254,10 +254,10 @@ def test_an_error_of_the_system_without_a_number_is_a_fault_of_the_program(monke
     """Packages make errors of the same kind, for what is no fault of the user's."""
     from dermdistill import cli
 
-    def broken():
+    def broken(*arguments):
         raise OSError("a package's own")
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(cli, "give_manners", broken)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == ExitCode.FAULT
