@@ -77,6 +77,7 @@ def write_onnx(
     graph = program.model_proto
     strip_traces(graph)
     onnx.helper.set_model_props(graph, metadata)
+    del graph.graph.value_info[:]  # runtimes infer the shapes between the nodes; they are half a percent of the file
     onnx.checker.check_model(graph, full_check=True)
     path.write_bytes(graph.SerializeToString())
 
