@@ -171,7 +171,7 @@ def train_judge(dermoscopic: np.ndarray, drawn_images: np.ndarray, plan: Plan) -
         for batch in torch.randperm(len(small), generator=generator).split(_BATCH):
             if len(batch) < _BATCH:
                 continue
-            answer = judge(_varied(small[batch], generator))
+            answer = judge(_varied(small[batch], generator))[:, 0]
             losses = functional.binary_cross_entropy_with_logits(answer, 0.01 + 0.98 * target[batch], reduction="none")
             optimiser.zero_grad()
             (losses * weight[batch]).mean().backward()
@@ -209,7 +209,7 @@ def _varied(images: Tensor, generator: torch.Generator) -> Tensor:
 def log_odds(judge: Judge, pixels: np.ndarray) -> np.ndarray:
     """The judge's log-odds that images uint8 [N, S, S, 3] are not dermoscopic, [N]."""
     parts_of = np.array_split(pixels, max(1, len(pixels) // 256))
-    return torch.cat([judge(judge.shrink(as_images(part))) for part in parts_of]).double().numpy()
+    return torch.cat([judge(judge.shrink(as_images(part)))[:, 0] for part in parts_of]).double().numpy()
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from dermdistill.export.formats.onnx import write_onnx
 from dermdistill.predict.gate import KEY, REASONS, GateFacts
 
 SIDE = 56
-"""Pixels a side that the judge sees; larger inputs are averaged down to about this."""
+"""Pixels a side that the judge sees at most, about; larger inputs are averaged down to this, and those that are no
+larger to half of their side, so that the judge costs little beside a model of this size."""
 DISC = 0.45
 """Radius of the disc in the middle that light and sharpness are measured in, in sides: it leaves out dark corners."""
 WIDTH = 16
@@ -28,13 +29,13 @@ class Judge(nn.Module):
     """Tells dermoscopic images from others by their colours and textures: 4 convolutions, 24,529 parameters.
 
     Args:
-        size: side of the input in pixels; it is averaged over squares of `size // SIDE` pixels first.
+        size: side of the input in pixels; it is averaged over squares of `pooled(size)` pixels first.
         width: channels of the first convolution.
     """
 
     def __init__(self, size: int, width: int = WIDTH):
         super().__init__()
-        self.pool = max(1, size // SIDE)
+        self.pool = pooled(size)
         wide = 2 * width
         self.features = nn.Sequential(
             *_block(3, width, 5, 2), *_block(width, wide, 3, 2), *_block(wide, wide, 3, 2), *_block(wide, wide, 3, 1)
@@ -46,9 +47,14 @@ class Judge(nn.Module):
         return functional.avg_pool2d(images, self.pool) if self.pool > 1 else images
 
     def forward(self, small: Tensor) -> Tensor:
-        """The log-odds that images are not dermoscopic [N], of what `shrink` gives, RGB in [0, 1]."""
+        """The log-odds that images are not dermoscopic [N, 1], of what `shrink` gives, RGB in [0, 1]."""
         features = self.features(4 * small - 2)
-        return self.last(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))[:, 0]
+        return self.last(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+
+
+def pooled(size: int) -> int:
+    """Side in pixels of the squares that an input of this side is averaged over, before the judge sees it."""
+    return max(size // SIDE, 1 if size < SIDE else 2)
 
 
 def _block(before: int, after: int, side: int, stride: int) -> tuple[nn.Module, ...]:
@@ -82,13 +88,17 @@ class Measures(nn.Module):
         Mean absolute Laplacian of the luminance in standard deviations of it; mean luminance, twice; share of white
         pixels, all within the disc; share of black pixels of the whole square.
         """
-        light, edges = functional.conv2d(images, self.filters, stride=2).flatten(2).unbind(1)
+        return torch.cat(self.each(images), 1)
+
+    def each(self, images: Tensor) -> list[Tensor]:
+        """The same as five columns [N, 1]; with as few operators as will do, each of which takes a microsecond."""
+        filtered = functional.conv2d(images, self.filters, stride=2).flatten(2)
+        light, edges = filtered[:, 0], filtered[:, 1]
         mean = light @ self.disc
-        spread = ((light - mean) ** 2 @ self.disc + 1e-6) ** 0.5
+        apart = light - mean
+        spread = (apart * apart @ self.disc + 1e-6).sqrt()
         white, black = (light >= WHITE).float(), (light < BLACK).float()
-        return torch.cat(
-            [edges.abs() @ self.disc / spread, mean, mean, white @ self.disc, black.mean(1, keepdim=True)], 1
-        )
+        return [edges.abs() @ self.disc / spread, mean, mean, white @ self.disc, black.mean(1, keepdim=True)]
 
 
 class GateNetwork(nn.Module):
@@ -113,7 +123,7 @@ class GateNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Measures and excess [N, 6] of RGB images [N, 3, S, S] in [0, 1]; an excess above 0 refuses."""
         judged = self.judge(self.judge.shrink(image))
-        found = torch.cat([judged[:, None], self.measures(image)], 1)
+        found = torch.cat([judged, *self.measures.each(image)], 1)
         return found, (found - self.limits) * self.signs
 
 
@@ -135,7 +145,7 @@ def write_gate(network: GateNetwork, facts: GateFacts, path: Path) -> None:
 
 def macs(size: int, width: int = WIDTH) -> int:
     """Multiplications and additions of the judge's convolutions for one image; the measures add about 13 a pixel."""
-    side, total, before = size // max(1, size // SIDE), 0, 3
+    side, total, before = size // pooled(size), 0, 3
     for after, kernel, stride in ((width, 5, 2), (2 * width, 3, 2), (2 * width, 3, 2), (2 * width, 3, 1)):
         side = math.ceil(side / stride)
         total += side * side * after * before * kernel * kernel
