@@ -27,7 +27,7 @@ from dermdistill.export.gate.fit import (
     load_photographs,
 )
 from dermdistill.export.gate.negatives import DRAWN, TORN, drawn, torn
-from dermdistill.export.gate.network import Judge, Measures, as_images, macs, write_gate
+from dermdistill.export.gate.network import Judge, Measures, as_images, macs, pooled, write_gate
 from dermdistill.predict.bundle import open_bundle, shipped_bundles
 from dermdistill.predict.gate import REASONS, Gate
 from dermdistill.predict.predictor import Predictor
@@ -145,19 +145,24 @@ def test_negatives_depend_on_the_seed_alone(photographs: Photographs):
     assert first.shape == (4, 64, 64, 3)
 
 
-def test_the_judge_costs_less_than_a_tenth_of_the_shipped_student():
+@pytest.mark.parametrize("size", [112, 64])
+def test_the_judge_costs_less_than_a_tenth_of_the_shipped_student(size: int):
     counted = []
 
     def add(module: torch.nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
         counted.append(made[0].numel() * module.weight[0].numel())
 
-    judge = Judge(112).eval()
+    judge = Judge(size).eval()
     for module in judge.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(add)
-    judge(judge.shrink(torch.zeros(1, 3, 112, 112)))
-    assert macs(112) == sum(counted)
-    assert macs(112) < 0.1 * open_bundle().spec.model.macs
+    judge(judge.shrink(torch.zeros(1, 3, size, size)))
+    assert macs(size) == sum(counted)
+    assert macs(size) < 0.1 * open_bundle(f"lite0-cut-{size}").spec.model.macs
+
+
+def test_an_input_is_averaged_to_half_at_least_unless_it_is_tiny():
+    assert [pooled(size) for size in (32, 64, 112, 224)] == [1, 2, 2, 4]
 
 
 def test_generated_images_are_no_dermoscopy_to_fit_on(manifest: pd.DataFrame):
