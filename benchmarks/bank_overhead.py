@@ -11,7 +11,7 @@ is not counted. The teacher is untrained; what its logits say changes no time.
 Targets: the step after a bank at most 1.15 of the plain one, and at most a sixth of that with the teacher in the loop;
 the bank's building at most 1.15 of bare inference.
 
-    .venv/bin/python benchmarks/bank_overhead.py [--steps 15] [--data DIR]
+    .venv/bin/python benchmarks/bank_overhead.py [--steps 12] [--data DIR]
 """
 
 import statistics
@@ -141,7 +141,7 @@ def measure(softened: Softening, train: ImageSet, folder: Path, turns: int, seed
 
 
 def main() -> int:
-    asked = common.arguments(__doc__, 15)
+    asked = common.arguments(__doc__, 12)
     turns = 1 + max(2, asked.steps // (3 * BLOCK))
     with common.images(asked, BLOCK * common.BATCH) as (manifest, folder):
         names = {"train": manifest["image_id"].tolist()}

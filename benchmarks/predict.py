@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument(
         "--models", nargs="+", default=["lite0-cut-112", "lite0-cut-64"], help="bundles, by name or folder"
     )
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

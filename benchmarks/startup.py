@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TRIES = 10
+TRIES = 5
 EXAMPLE = Path(__file__).resolve().parents[1] / "web" / "example.jpg"
 DEMO = Path(__file__).resolve().parents[1] / "src" / "dermdistill" / "recipes" / "demo.toml"
 

@@ -57,7 +57,7 @@ def measure(changes: dict[str, str], steps: int, limit: float) -> tuple[float, f
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--busy", type=int, default=4, help="busy processes (4)")
-    parser.add_argument("--steps", type=int, default=6, help="training steps (6)")
+    parser.add_argument("--steps", type=int, default=4, help="training steps (4)")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a measurement may take (120)")
     asked = parser.parse_args()
     print(f"machine: {hardware()}; {usable_cores()} cores, load {os.getloadavg()[0]:.1f}")
