@@ -57,7 +57,7 @@ docs: setup ## Build the documentation into site/; it reads offline
 schemas: setup ## Write docs/schemas/ from the pydantic models
 	$(VENV)/python -m dermdistill.publish.schemas
 
-bench: setup ## Run the benchmarks; each prints its figure, in a quarter of an hour together
+bench: setup ## Run the benchmarks; each prints its figure, in about a quarter of an hour together
 	@missed=; COLUMNS=220 $(VENV)/dermdistill bench lite0-cut-112 lite0-cut-64 || missed="$$missed bench"; \
 	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || missed="$$missed $$script"; done; \
 	if [ -n "$$missed" ]; then echo "missed their targets, or failed:$$missed"; exit 1; fi

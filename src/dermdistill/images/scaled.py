@@ -43,9 +43,9 @@ def decode_scaled(content: bytes, image: Image.Image, side: int) -> Image.Image 
         An RGB image that is not turned upright yet but knows how, or None where the file is not larger than needed, is
         in four colours, or gives the decoder any reason to complain.
     """
-    if min(image.size) < 2 * side:
+    part = next((part for part in (8, 4, 2) if min(image.size) >= part * side), None)
+    if part is None:
         return None
-    part = next(part for part in (8, 4, 2) if min(image.size) >= part * side or part == 2)
     width, height = (-(-length // part) for length in image.size)
     return _decoded(content, image, {"min_height": height, "min_width": width, "min_factor": 2})
 
