@@ -3,8 +3,8 @@
     python .ci/extras.py dist/dermdistill-*.whl [EXTRA …]
 
 Needs uv (`.venv/bin/uv`, else that of the PATH) and the standard library. Versions are those of uv.lock, so that uv
-takes most of them from its cache. Exits with 1 at the first failure. tests/test_project.py makes sure that every extra
-of pyproject.toml has a check here.
+takes most of them from its cache. Two extras are checked at a time. Exits with 1 at the first failure.
+tests/test_project.py makes sure that every extra of pyproject.toml has a check here.
 """
 
 import csv
@@ -18,9 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SIDE_BY_SIDE = 2
+"""Extras that are checked at the same time: one installs and writes while another computes."""
 ASKED = ("--format", "json", "--gate", "off")
 """Of a model that ships; the pictures here are drawn, which its gate may refuse."""
 RECIPE = """
@@ -200,6 +203,20 @@ def check_heic(at: Environment) -> None:
     expect(row["status"] == "ok", f"the HEIC photograph's answer has the status {row['status']}: {row['message']}")
 
 
+def check_fast(at: Environment) -> None:
+    """Have `--fast` resize by the extra's package, which answers about as ever."""
+    at.lacks("torch", "pandas")
+    at.run("python", "-I", "-c", "from PIL import Image; Image.effect_noise((600, 450), 80).save('photo.jpg')")
+    answers = [json.loads(at.run("dermdistill", "predict", "photo.jpg", *ASKED, *way)) for way in ((), ("--fast",))]
+    exact, fast = (answer["results"][0]["p_melanoma"] for answer in answers)
+    expect(abs(exact - fast) < 0.05, f"--fast moves the probability from {exact} to {fast}")
+    code = (
+        "import sys\nfrom dermdistill import Predictor\n"
+        "print(*Predictor(fast=True).predict('photo.jpg'))\nassert 'cykooz_resizer' in sys.modules\n"
+    )
+    at.run("python", "-I", "-c", code)
+
+
 def check_dicom(at: Environment) -> None:
     """Predict a DICOM photograph, write the report and the capture of it, and have the client of an archive."""
     code = """
@@ -371,6 +388,7 @@ CHECKS: dict[str, Callable[[Environment], None]] = {
     "export": check_export,
     "tensorboard": check_tensorboard,
     "heic": check_heic,
+    "fast": check_fast,
     "dicom": check_dicom,
     "serve": check_serve,
     "openvino": check_openvino,
@@ -387,13 +405,23 @@ ELSEWHERE = {"all": "make demo and make test run in it", "dev": "make lint, make
 """Extras that other steps of .ci/run install and use."""
 
 
+def check(extra: str, wheel: Path) -> float:
+    """Install an extra and use it; the seconds that it took."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        CHECKS[extra](Environment(Path(folder), wheel, extra))
+    return time.monotonic() - began
+
+
 def main() -> None:
     wheel, *extras = sys.argv[1:] or sys.exit(__doc__)
-    for extra in extras or CHECKS:
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            CHECKS[extra](Environment(Path(folder), Path(wheel), extra))
-        print(f"extra {extra}: {time.monotonic() - began:.0f} s", flush=True)
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    try:
+        running = {pool.submit(check, extra, Path(wheel)): extra for extra in extras or CHECKS}
+        for done in as_completed(running):
+            print(f"extra {running[done]}: {done.result():.0f} s", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

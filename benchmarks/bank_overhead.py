@@ -44,6 +44,8 @@ from dermdistill.training.task import ClassifierTask, ImageSet, Targets, image_s
 
 BLOCK = 1
 """Steps of a block."""
+STUDENT_SIDE = 112
+"""Side of the student's images in pixels, that of `lite0-cut-112`."""
 TEACHER, SIDE, BATCH = "resnet50", 224, 128
 """The paper's teacher, the side of its images in pixels, and its batch when a bank is built."""
 
@@ -108,7 +110,7 @@ def softening(manifest: pd.DataFrame, folder: Path, train: ImageSet, seed: int) 
 def block(task: Timed, run: Run, epochs: int, seed: int) -> float:
     """Train one more epoch; seconds a step."""
     torch.manual_seed(seed)
-    student = registry.build(common.STUDENT, len(CLASSES))
+    student = registry.build(common.STUDENT, len(CLASSES), image_size=STUDENT_SIDE)
     spec = TrainSpec(epochs=epochs, batch_size=common.BATCH, schedule="constant", checkpoint_seconds=3600)
     fit(task, student, spec, seed, run, make_fabric("cpu"))
     return (task.ended - task.began) / BLOCK
@@ -145,12 +147,11 @@ def main() -> int:
     turns = 1 + max(2, asked.steps // (3 * BLOCK))
     with common.images(asked, BLOCK * common.BATCH) as (manifest, folder):
         names = {"train": manifest["image_id"].tolist()}
-        train = image_sets(manifest, names, registry.spec(common.STUDENT).image_size, CLASSES, folder / "cache")[
-            "train"
-        ]
+        train = image_sets(manifest, names, STUDENT_SIDE, CLASSES, folder / "cache")["train"]
         softened = softening(manifest, folder, train, asked.seed)
         found = measure(softened, train, folder, turns, asked.seed)
-    print(f"teacher: {TEACHER} at {SIDE} px, untrained; {turns - 1} turns of {BLOCK} steps")
+    print(f"student: at {STUDENT_SIDE} px; teacher: {TEACHER} at {SIDE} px, untrained")
+    print(f"{turns - 1} turns of {BLOCK} steps")
     for name, values in found.items():
         low, median, high = (1000 * value for value in (min(values), statistics.median(values), max(values)))
         print(f"{name + ':':8} median {median:.0f} ms, {low:.0f} to {high:.0f}")

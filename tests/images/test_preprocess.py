@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dermdistill.images import decode
-from dermdistill.images.preprocess import ImageError, load_rgb, resize_square
+from dermdistill.images import decode, preprocess
+from dermdistill.images.preprocess import ImageError, load_rgb, resize_fast, resize_square
 
 RAMP = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)
 
@@ -110,6 +110,28 @@ def test_making_it_smaller_averages():
     board = np.indices((256, 256)).sum(0) % 2 * 255
     small = resize_square(Image.fromarray(np.dstack([board] * 3).astype(np.uint8)), 32)
     assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(300, 225), (225, 300), (33, 1000), (64, 64), (20, 16)])
+def test_the_extra_fast_resizes_alike_to_the_last_level(size):
+    pytest.importorskip("cykooz_resizer")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    found, expected = resize_fast(image, 64), resize_square(image, 64)
+    assert found.shape == expected.shape
+    assert found.dtype == np.uint8
+    gaps = np.abs(found.astype(int) - expected)
+    assert gaps.max() <= 1
+    assert (gaps > 0).mean() < 0.25
+
+
+def test_large_images_and_installations_without_the_extra_resize_as_ever(monkeypatch):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8))
+    expected = resize_square(image, 64)
+    monkeypatch.setattr(preprocess, "LARGEST_FAST", 200 * 300 - 1)
+    assert np.array_equal(resize_fast(image, 64), expected)
+    monkeypatch.undo()
+    monkeypatch.setattr(preprocess, "_package", lambda: None)
+    assert np.array_equal(resize_fast(image, 64), expected)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from dermdistill.images import scaled
-from dermdistill.images.decode import ImageError, open_rgb
+from dermdistill.images.decode import ImageError, open_rgb, open_scaled
 from dermdistill.images.preprocess import resize_square
 from dermdistill.images.scaled import decode_whole
 
@@ -29,8 +29,9 @@ def _jpeg(image, **options):
     return stream.getvalue()
 
 
-def _opened(content, **options):
-    with open_rgb(content, **options) as image:
+def _opened(content, at_least=None):
+    with open_rgb(content) if at_least is None else open_scaled(content, at_least) as found:
+        image = found if isinstance(found, Image.Image) else Image.fromarray(found)
         return image.size, resize_square(image, SIDE).astype(int)
 
 
@@ -92,9 +93,9 @@ def test_a_damaged_file_is_refused_as_ever(cut):
     content = _jpeg(_photo(1600, 1200))
     content = content[: int(cut * len(content))]
     said = []
-    for options in ({}, {"at_least": 2 * SIDE}):
-        with pytest.raises(ImageError) as caught, open_rgb(content, **options):
-            pass
+    for at_least in (None, 2 * SIDE):
+        with pytest.raises(ImageError) as caught:
+            _opened(content, at_least)
         said.append((caught.value.reason, str(caught.value)))
     assert said[0] == said[1]
 

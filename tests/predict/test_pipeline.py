@@ -33,6 +33,17 @@ def test_pieces_are_taken_as_they_are_needed(threads):
         assert len(taken) - done <= 2 * threads
 
 
+def test_chunks_hold_everything_once_and_end_small_where_threads_share_them():
+    assert list(map(len, chunks(range(40), 16))) == [16, 16, 8]
+    assert list(map(len, chunks(iter(range(40)), 16, 2))) == [16, 16, 8]
+    shared = list(chunks(range(100), 16, 2))
+    assert [index for chunk in shared for index in chunk] == list(range(100))
+    sizes = list(map(len, shared))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == 16
+    assert sizes[-4:] == [1] * 4
+
+
 def test_several_threads_work_at_once():
     together = threading.Barrier(3, timeout=10)
     assert list(ahead(lambda _: together.wait() >= 0, range(3), 3)) == [True] * 3

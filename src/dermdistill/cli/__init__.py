@@ -28,6 +28,7 @@ EXTRA_OF = {
     "anyio": "serve",
     "coremltools": "coreml",
     "executorch": "executorch",
+    "cykooz_resizer": "fast",
     "dicomweb_client": "dicom",
     "docx": "report",
     "fastapi": "serve",

@@ -14,6 +14,7 @@ import typer
 from dermdistill import talk
 from dermdistill.cli.options import ModelOption, Precision, Runtime, ThresholdOption, WhenDamaged, WhenRefused
 from dermdistill.errors import ExitCode, InputError
+from dermdistill.predict.pipeline import BATCH
 
 app = typer.Typer()
 DICOM = "DICOM"
@@ -56,13 +57,17 @@ def predict(
         Engine, typer.Option(help="What judges shards: this process, or a Ray cluster, which needs the extra ray.")
     ] = Engine.local,
     threshold: ThresholdOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = BATCH,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that read and judge images; by default one for each core.")
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Decode large JPEG files at a fraction of their size, which moves probabilities."),
+        typer.Option(
+            "--fast",
+            help="Decode large JPEG files at a fraction of their size, and resize with the extra fast where it is "
+            "installed. It moves probabilities.",
+        ),
     ] = False,
     runtime: Annotated[
         Runtime, typer.Option(help="What runs the network; all but onnxruntime need the extra of that name.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dermdistill.errors import InputError
@@ -87,9 +88,7 @@ def load_rgb(source: Source, *, damaged: Damaged = "refuse") -> Image.Image:
 
 
 @contextlib.contextmanager
-def open_rgb(
-    source: Source, *, damaged: Damaged = "refuse", max_pixels: int | None = None, at_least: int | None = None
-) -> Iterator[Image.Image]:
+def open_rgb(source: Source, *, damaged: Damaged = "refuse", max_pixels: int | None = None) -> Iterator[Image.Image]:
     """As `load_rgb`, for a block at whose end the image is closed.
 
     Until then it counts into the memory that all decoders share. Where several threads decode, each should
@@ -99,11 +98,9 @@ def open_rgb(
         source: a path, the file's bytes, or an open binary file.
         damaged: what is done with an image that decodes with warnings.
         max_pixels: larger images are refused before they are decoded; by default `MAX_PIXELS`.
-        at_least: the least width and height in pixels that are needed: a larger JPEG may be decoded at a fraction of
-            its size, in a fraction of the time. By default all pixels are.
     """
     name, opened, frame = _open(source)
-    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, at_least, frame)
+    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, frame)
     with opened as stream, contextlib.ExitStack() as memory:
         image = _decode(name, stream, wanted, memory)
         try:
@@ -112,13 +109,41 @@ def open_rgb(
             image.close()  # before another thread gets the memory
 
 
+@contextlib.contextmanager
+def open_scaled(
+    source: Source, at_least: int, *, damaged: Damaged = "refuse", max_pixels: int | None = None
+) -> Iterator[Image.Image | np.ndarray]:
+    """As `open_rgb`, but a larger JPEG may be decoded at a fraction of its size, in a fraction of the time.
+
+    Args:
+        source: a path, the file's bytes, or an open binary file.
+        at_least: the least width and height in pixels that are needed.
+        damaged: what is done with an image that decodes with warnings.
+        max_pixels: larger images are refused before they are decoded; by default `MAX_PIXELS`.
+
+    Yields:
+        The image, or upright RGB, uint8 [H, W, 3], of one decoded at a fraction.
+    """
+    name, opened, frame = _open(source)
+    wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, frame)
+    with opened as stream, contextlib.ExitStack() as memory:
+        pixels = None if frame is not None else _fraction(stream, at_least, wanted.max_pixels, memory)
+        if pixels is not None:
+            yield pixels
+            return
+        image = _decode(name, stream, wanted, memory)
+        try:
+            yield image
+        finally:
+            image.close()
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """How an image is read; see `open_rgb`."""
 
     damaged: Damaged
     max_pixels: int
-    at_least: int | None = None
     frame: int | None = None
     """Of a DICOM object, counted from 1."""
 
@@ -130,17 +155,13 @@ def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.Exi
     if wanted.frame is not None:
         raise ImageError("missing", name, "no such file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # max_pixels decides, not Pillow's limit; notes on metadata change nothing
+        with _any_size():
             image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
             _check_size(name, image.size, wanted.max_pixels)
-            if kind is JPEG and wanted.at_least and (small := _scaled(stream, image, wanted.at_least, memory)):
-                return small
             memory.enter_context(_MEMORY.of(_bytes_needed(image, kind)))
             if kind is JPEG and (sound := decode_whole(_whole(stream), image)):
-                ImageOps.exif_transpose(sound, in_place=True)
                 return sound
             damage = find_damage(_whole(stream)) if kind in (JPEG, PNG) else None
             if kind is TIFF and is_planar_16(image):
@@ -188,17 +209,33 @@ def _decode_dicom(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextl
     return rgb
 
 
-def _scaled(stream: BinaryIO, image: Image.Image, side: int, memory: contextlib.ExitStack) -> Image.Image | None:
-    """A JPEG at a fraction of its size and upright, where that is possible and spares work."""
-    with contextlib.ExitStack() as own:
+def _fraction(stream: BinaryIO, at_least: int, max_pixels: int, memory: contextlib.ExitStack) -> np.ndarray | None:
+    """A JPEG at a fraction of its size, where that is possible and spares work; what is wrong is not told."""
+    is_jpeg = recognise(stream.read(HEAD)) is JPEG
+    stream.seek(0)
+    if not is_jpeg:
+        return None
+    content = _whole(stream)
+    with contextlib.ExitStack() as own, contextlib.suppress(Exception):  # Pillow's decoders raise nearly anything
+        with _any_size():
+            image: Image.Image = Image.open(io.BytesIO(content), formats=[JPEG.pillow])
+        if image.width * image.height > max_pixels:
+            return None
         if image.info.get("progressive"):  # the coefficients of the whole image, whatever the fraction
             own.enter_context(_MEMORY.of(6 * image.width * image.height))
-        small = decode_scaled(_whole(stream), image, side)
-        if small is None:
-            return None
-        ImageOps.exif_transpose(small, in_place=True)
-        memory.push(own.pop_all())
-    return small
+        pixels = decode_scaled(content, image, at_least)
+        if pixels is not None:
+            memory.push(own.pop_all())
+        return pixels
+    return None
+
+
+@contextlib.contextmanager
+def _any_size() -> Iterator[None]:
+    """Without Pillow's warnings: `max_pixels` decides, not its limit, and notes on metadata change nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _open(source: Source) -> tuple[str, BinaryIO, int | None]:

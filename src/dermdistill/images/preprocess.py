@@ -1,11 +1,16 @@
 """From an RGB image to square pixels, the same for training and for prediction."""
 
+import importlib
+import threading
+from functools import cache
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
 from dermdistill.images.decode import ImageError, find_damage, load_rgb, open_rgb
 
-__all__ = ["ImageError", "find_damage", "load_rgb", "open_rgb", "resize_source", "resize_square"]
+__all__ = ["ImageError", "find_damage", "load_rgb", "open_rgb", "resize_fast", "resize_source", "resize_square"]
 
 PREPROCESS_VERSION = "squash-bilinear/1"
 """Resize to a square without keeping the aspect ratio, bilinear with antialiasing."""
@@ -13,6 +18,8 @@ SOURCE_VERSION = "squash-lanczos/1"
 """Resize to the larger square that training renders views from, without loss to what its networks see."""
 SOURCE_SCALE = 2
 """Side of a source of views, in sides of the network's input."""
+LARGEST_FAST = 1_000_000
+"""Pixels of the largest image that `resize_fast` copies for its resizer; with larger ones the copy takes the gain."""
 
 
 def resize_square(image: Image.Image, size: int) -> np.ndarray:
@@ -29,6 +36,46 @@ def resize_square(image: Image.Image, size: int) -> np.ndarray:
         if image.size != shape:
             image = image.resize(shape, Image.Resampling.BILINEAR, reducing_gap=None)
     return np.array(image, np.uint8)
+
+
+def resize_fast(image: Image.Image | np.ndarray, size: int) -> np.ndarray:
+    """About what `resize_square` gives, in a fraction of the time where the extra `fast` is installed.
+
+    The extra's resizer has weights of 16 bits and vector instructions: about an eighth of the values differ by 1.
+    Without the extra, and for images of more than `LARGEST_FAST` pixels, this is `resize_square`.
+
+    Args:
+        image: an RGB image, or uint8 [H, W, 3].
+        size: side in pixels.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    package = _package()
+    width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    if package is None or width * height > LARGEST_FAST:
+        return resize_square(image if isinstance(image, Image.Image) else Image.fromarray(image), size)
+    if not hasattr(_OWN, "resizer"):  # it keeps its buffers
+        _OWN.resizer = package.Resizer()
+        algorithm = package.ResizeAlg.convolution(package.FilterType.bilinear)
+        _OWN.bilinear = package.ResizeOptions(resize_alg=algorithm)
+    source = package.ImageData(width, height, package.PixelType.U8x3, image.tobytes())
+    result = package.ImageData(size, size, package.PixelType.U8x3)
+    _OWN.resizer.resize(source, result, _OWN.bilinear)
+    return np.frombuffer(result.get_buffer(), np.uint8).reshape(size, size, 3)
+
+
+_OWN = threading.local()
+"""What each thread resizes with."""
+
+
+@cache
+def _package() -> Any:
+    """The package of the extra `fast`, or None."""
+    try:
+        return importlib.import_module("cykooz_resizer")
+    except ImportError:
+        return None
 
 
 def resize_source(image: Image.Image, size: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """JPEG files decoded by a decoder that refuses what it warns about, whole or at a fraction of their size."""
 
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
 
 _TRANSFORMED = ("CMYK", "YCCK")
 _KEPT = ("exif", "xmp")
@@ -19,15 +20,16 @@ def decode_whole(content: bytes, image: Image.Image) -> Image.Image | None:
         image: the same file, opened by Pillow and not yet loaded.
 
     Returns:
-        An RGB image that is not turned upright yet but knows how, or None where the file is very large, is in four
-        colours, or gives the decoder any reason to complain.
+        An upright RGB image, or None where the file is very large, is in four colours, or gives the decoder any reason
+        to complain.
     """
     if image.width * image.height > LARGEST_WHOLE:
         return None
-    return _decoded(content, image, {})
+    pixels = _decoded(content, {})
+    return None if pixels is None else _upright(pixels, image)
 
 
-def decode_scaled(content: bytes, image: Image.Image, side: int) -> Image.Image | None:
+def decode_scaled(content: bytes, image: Image.Image, side: int) -> np.ndarray | None:
     """Decode a JPEG file at the smallest of the fractions 1/2, 1/4 and 1/8 whose sides are at least `side`.
 
     The decoder leaves out the finest part of each block's cosine transform, so that most of the work is not done. It
@@ -40,25 +42,33 @@ def decode_scaled(content: bytes, image: Image.Image, side: int) -> Image.Image 
         side: the least width and height in pixels.
 
     Returns:
-        An RGB image that is not turned upright yet but knows how, or None where the file is not larger than needed, is
-        in four colours, or gives the decoder any reason to complain.
+        Upright RGB, uint8 [H, W, 3], or None where the file is not larger than needed, is in four colours, or gives the
+        decoder any reason to complain.
     """
     part = next((part for part in (8, 4, 2) if min(image.size) >= part * side), None)
     if part is None:
         return None
     width, height = (-(-length // part) for length in image.size)
-    return _decoded(content, image, {"min_height": height, "min_width": width, "min_factor": 2})
+    pixels = _decoded(content, {"min_height": height, "min_width": width, "min_factor": 2})
+    if pixels is None or image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return pixels
+    return np.asarray(_upright(pixels, image))
 
 
-def _decoded(content: bytes, image: Image.Image, options: dict[str, int]) -> Image.Image | None:
+def _decoded(content: bytes, options: dict[str, int]) -> np.ndarray | None:
     import simplejpeg
 
     try:
         if simplejpeg.decode_jpeg_header(content)[2] in _TRANSFORMED:
             return None
-        pixels = simplejpeg.decode_jpeg(content, "RGB", **options)
+        return simplejpeg.decode_jpeg(content, "RGB", **options)
     except ValueError:
         return None
+
+
+def _upright(pixels: np.ndarray, image: Image.Image) -> Image.Image:
+    """Pixels as an image that stands as Pillow would turn the file."""
     found = Image.fromarray(pixels)
     found.info.update({key: image.info[key] for key in _KEPT if key in image.info})
+    ImageOps.exif_transpose(found, in_place=True)
     return found

@@ -1,8 +1,9 @@
 """Work on many things side by side, in order, with no more of them in memory than there are threads to work on."""
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -10,6 +11,9 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+BATCH = 8
+"""Images a forward pass by default: with 16, a core's caches no longer hold what passes between layers, which takes a
+tenth longer. Answers do not depend on it."""
 _AHEAD = 2
 """Pieces for each thread that may be begun or wait, so that no thread is idle while the oldest piece is awaited."""
 
@@ -22,10 +26,16 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The things in lists of `size`, the last one shorter."""
+def chunks(things: Iterable[T], size: int, threads: int = 1) -> Iterator[list[T]]:
+    """The things in lists of at most `size`.
+
+    Where it is known how many there are, the last lists become ever shorter, so that several threads end at about the
+    same time.
+    """
     iterator = iter(things)
-    while chunk := list(islice(iterator, size)):
+    left = len(things) if isinstance(things, Sized) and threads > 1 else math.inf
+    while chunk := list(islice(iterator, int(min(size, max(1, left / (_AHEAD * threads)))))):
+        left -= len(chunk)
         yield chunk
 
 

@@ -1,7 +1,7 @@
 """From image files to melanoma probabilities, with numpy, pillow and ONNX Runtime alone."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeGuard, cast, get_args
@@ -9,12 +9,12 @@ from typing import Literal, TypeGuard, cast, get_args
 import numpy as np
 
 from dermdistill.errors import InputError, IntegrityError, did_you_mean
-from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb
-from dermdistill.images.preprocess import resize_square
+from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb, open_scaled
+from dermdistill.images.preprocess import resize_fast, resize_square
 from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.gate import Gate, Verdict, WhenRefused
 from dermdistill.predict.graphs import read_metadata
-from dermdistill.predict.pipeline import ahead, chunks, usable_cores
+from dermdistill.predict.pipeline import BATCH, ahead, chunks, usable_cores
 from dermdistill.predict.runtime import Runtime, RuntimeName, as_batch, load
 from dermdistill.predict.variants import Precision, find_graph
 
@@ -81,8 +81,9 @@ class Predictor:
         threads: how many threads read and judge images side by side; by default one for each core that the process may
             use.
         fast: decode a JPEG file of more than four times the model's side at a fraction of its size, never below twice
-            that side, which takes a fraction of the time. It moves probabilities by some hundredths at most, about as
-            much as rounding the resized pixels to 8 bits does.
+            that side, and resize with vector instructions where the extra `fast` is installed, which takes a fraction
+            of the time. It moves probabilities by some hundredths at most, about as much as rounding the resized
+            pixels to 8 bits does.
         runtime: what runs the network: 'onnxruntime', or 'openvino', 'executorch' or 'litert', which need the extras of
             these names; the last two need a bundle with their form of the network.
         precision: 'fp32', or 'fp16' or 'int8', which need a bundle with such a form (`dermdistill export --formats`).
@@ -177,7 +178,7 @@ class Predictor:
             raise IntegrityError(f"{self.graph} gave probabilities of shape {found.shape}, expected {expected}")
         return found
 
-    def predict(self, files: Iterable[Source] | Source, batch_size: int = 16) -> Iterator[Result]:
+    def predict(self, files: Iterable[Source] | Source, batch_size: int = BATCH) -> Iterator[Result]:
         """One result for each image, in order; one that cannot be read gets a result that says why.
 
         Args:
@@ -195,9 +196,7 @@ class Predictor:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         several: Iterable[Source] = [files] if _is_source(files) else cast(Iterable[Source], files)
-        if isinstance(several, Sized):  # a few images are shared out to all threads
-            batch_size = min(batch_size, max(1, -(-len(several) // self.threads)))
-        for results in ahead(self._of_batch, chunks(several, batch_size), self.threads):
+        for results in ahead(self._of_batch, chunks(several, batch_size, self.threads), self.threads):
             yield from results
 
     def _of_batch(self, files: Sequence[Source]) -> list[Result]:
@@ -226,8 +225,12 @@ class Predictor:
             return Loaded(name, None, error.reason, str(error))
 
     def _pixels(self, file: Source, max_pixels: int | None, damaged: Damaged = "refuse") -> np.ndarray:
-        with open_rgb(file, damaged=damaged, max_pixels=max_pixels, at_least=self._at_least) as image:
-            return resize_square(image, self.bundle.spec.input.size)
+        size = self.bundle.spec.input.size
+        if self._at_least is None:
+            with open_rgb(file, damaged=damaged, max_pixels=max_pixels) as image:
+                return resize_square(image, size)
+        with open_scaled(file, self._at_least, damaged=damaged, max_pixels=max_pixels) as found:
+            return resize_fast(found, size)
 
     def judge(self, loaded: Sequence[Loaded]) -> Iterator[Result]:
         """The results of loaded images in one forward pass, the second half of `predict`.

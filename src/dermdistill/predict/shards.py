@@ -20,6 +20,7 @@ from dermdistill.errors import DermdistillError, InputError, IntegrityError, Mis
 from dermdistill.files import read_json, sha256_file
 from dermdistill.predict.gate import WhenRefused
 from dermdistill.predict.output import columns, row
+from dermdistill.predict.pipeline import BATCH
 from dermdistill.predict.predictor import REFUSED, Predictor, Result, WhenDamaged
 from dermdistill.predict.runtime import RuntimeName
 from dermdistill.predict.variants import Precision
@@ -49,7 +50,7 @@ class Settings:
     damaged: WhenDamaged = "refuse"
     runtime: RuntimeName = "onnxruntime"
     precision: Precision = "fp32"
-    batch_size: int = 16
+    batch_size: int = BATCH
     """Images a forward pass."""
     gate: WhenRefused = "refuse"
 
