@@ -101,12 +101,12 @@ def open_rgb(source: Source, *, damaged: Damaged = "refuse", max_pixels: int | N
     """
     name, opened, frame = _open(source)
     wanted = _Wanted(damaged, MAX_PIXELS if max_pixels is None else max_pixels, frame)
-    with opened as stream, contextlib.ExitStack() as memory:
-        image = _decode(name, stream, wanted, memory)
-        try:
-            yield image
-        finally:
-            image.close()  # before another thread gets the memory
+    with (
+        opened as stream,
+        contextlib.ExitStack() as memory,
+        contextlib.closing(_decode(name, stream, wanted, memory)) as image,  # closed before another gets the memory
+    ):
+        yield image
 
 
 @contextlib.contextmanager
@@ -131,11 +131,8 @@ def open_scaled(
         if pixels is not None:
             yield pixels
             return
-        image = _decode(name, stream, wanted, memory)
-        try:
+        with contextlib.closing(_decode(name, stream, wanted, memory)) as image:
             yield image
-        finally:
-            image.close()
 
 
 @dataclass(frozen=True)
