@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -132,6 +133,36 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(tmp_path, toy):
     assert {value.dtype for value in load_file(run.model).values()} == {torch.float32}
     lines = run.read_metrics()
     assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
+
+
+def test_a_compiled_network_learns_the_same_and_goes_on_after_a_stop(tmp_path, toy, monkeypatch):
+    compiled = []
+
+    def backend(graph, _):  # the operations of the graph as they are; a machine need not have a C++ compiler
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    plain = _fit(tmp_path / "plain", toy.Toy(), toy.net())
+    assert not compiled
+    run = _fit(tmp_path / "compiled", toy.Toy(), toy.net(), compile=True)
+    assert compiled
+    expected, found = load_file(plain.model), load_file(run.model)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    cut = _fit(tmp_path / "cut", toy.Toy(), toy.net(), compile=True, epochs=2, schedule="constant")
+    fit(
+        toy.Toy(),
+        toy.net(),
+        TrainSpec(**OPTIONS | {"compile": True, "schedule": "constant"}),
+        0,
+        cut,
+        make_fabric("cpu"),
+    )
+    whole = _fit(tmp_path / "whole", toy.Toy(), toy.net(), compile=True, schedule="constant")
+    for name, value in load_file(whole.checkpoint).items():
+        assert torch.equal(load_file(cut.checkpoint)[name], value), name
 
 
 def test_clipping_bounds_each_step(tmp_path, toy):

@@ -123,7 +123,8 @@ def fit(task: Task, model: nn.Module, spec: TrainSpec, seed: int, run: Run, fabr
         model = model.to(memory_format=torch.channels_last)
     if spec.batch_size % fabric.world_size:
         raise InputError(f"batch_size {spec.batch_size} must be a multiple of the {fabric.world_size} devices")
-    wrapped, optimizer = fabric.setup(model, make_optimizer(model, spec))
+    trained = torch.compile(model) if spec.compile else model
+    wrapped, optimizer = fabric.setup(trained, make_optimizer(model, spec))
     if average is not None:
         average.to(fabric.device)
     done = restore(run, model, average, optimizer)

@@ -44,6 +44,9 @@ class TrainSpec(Strict):
     """Arithmetic; all trainings of a recipe share it."""
     channels_last: bool = True
     """Memory layout; faster on most machines."""
+    compile: bool = Field(False, exclude_if=lambda value: not value)
+    """Compile the network (`torch.compile`), which takes a minute at first and pays on GPUs; the CPU needs a C++
+    compiler."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Time between checkpoints within an epoch; each end of an epoch makes one besides."""
 
