@@ -85,6 +85,8 @@ class Job:
     """Of their sorted names, each followed by a line feed."""
     shards: int
     """Into how many parts the list is divided."""
+    resizer: str = "pillow"
+    """What shrinks images, see `Predictor.resizer`."""
 
     @classmethod
     def of(cls, predictor: Predictor, settings: Settings, images: Sequence[str], shards: int) -> Self:
@@ -104,7 +106,7 @@ class Job:
         return cls(
             model=f"{spec.name} {spec.version}", graph_sha256=sha256_file(predictor.graph),
             gate_sha256=None if predictor.gate is None else sha256_file(predictor.gate.graph), images=len(images),
-            list_sha256=digest.hexdigest(), shards=shards, **how,
+            list_sha256=digest.hexdigest(), shards=shards, resizer=predictor.resizer, **how,
         )  # fmt: skip
 
 
@@ -166,6 +168,7 @@ def open_job(folder: str, job: Job) -> None:
     if there is None:
         write_to(place, (json.dumps(wanted, indent=2, ensure_ascii=False) + "\n").encode())
         return
+    there = {"resizer": Job.resizer, **there}  # jobs of earlier versions do not name it
     keys = ["format", *(field.name for field in fields(Job))]
     different = [
         f"{key} is {there.get(key)} there, {wanted[key]} is asked for" for key in keys if there.get(key) != wanted[key]
