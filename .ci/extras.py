@@ -282,13 +282,14 @@ def check_openvino(at: Environment) -> None:
 
 
 def check_quantize(at: Environment) -> None:
-    """Make the forms of 8 bits, each compared with model.onnx, and predict with one."""
+    """Make OpenVINO's form in float32 and those of fewer bits, each compared with model.onnx, and predict with some."""
     at.lacks("torch", "timm")
-    formats = ("onnx-fp16", "onnx-int8", "openvino-int8")
+    formats = ("onnx-fp16", "onnx-int8", "openvino", "openvino-int8")
     _make_forms(at, ",".join(formats))
     certificate = json.loads((at.folder / "bundle" / "parity.json").read_text(encoding="utf-8"))
     expect(set(certificate["variants"]) == set(formats), f"the certificate holds {list(certificate['variants'])}")
     _predict_with(at, "onnxruntime", "int8")
+    _predict_with(at, "openvino", "fp32")
     _predict_with(at, "openvino", "int8")
 
 

@@ -13,6 +13,8 @@ from dermdistill.predict.variants import FORMS, Form, Tolerance
 
 BATCH = 16
 """Images a forward pass where formats are compared."""
+COMPARING = ("pandas", "pyarrow", "sklearn")
+"""What is imported to make any format, which is compared on the images of a manifest, by their AUROC."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Format:
     name: str
     """One of `FORMS`."""
     extra: str
-    """The extra of dermdistill that brings the packages."""
+    """The extra of dermdistill that brings the packages, and those of `COMPARING`."""
     packages: tuple[str, ...]
-    """What is imported to make and to run it."""
+    """What is imported to make and to run it, besides `COMPARING`. Its module imports them inside functions."""
     tolerance: Tolerance
     make: Callable[[Source, Path], dict[str, str]]
     """Writes `files` into a folder, and tells what it chose and what else it tried."""
@@ -59,7 +61,7 @@ class Format:
 
     def needs(self) -> str | None:
         """What is missing here to make and run it, with the line that installs it; None if nothing is."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        missing = [name for name in (*self.packages, *COMPARING) if importlib.util.find_spec(name) is None]
         if missing:
             said = ", ".join(f"'{name}'" for name in missing)
             return f"needs {said}; install it with: pip install 'dermdistill[{self.extra}]'"

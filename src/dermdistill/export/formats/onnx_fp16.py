@@ -1,15 +1,19 @@
 """ONNX with weights of 16 bits: half the bytes. Input, outputs and what makes probabilities of logits stay float32."""
 
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from dermdistill.export.formats.after_logits import calibration_nodes
 from dermdistill.export.formats.form import FLOAT16, Format, Source
 from dermdistill.privacy import onnx_runtime_tools
 
+if TYPE_CHECKING:
+    import onnx
+
 
 def make(source: Source, folder: Path) -> dict[str, str]:
+    import onnx
+
     convert_float_to_float16 = onnx_runtime_tools("transformers.float16").convert_float_to_float16
     OnnxModel = onnx_runtime_tools("transformers.onnx_model").OnnxModel
 
@@ -25,8 +29,10 @@ def make(source: Source, folder: Path) -> dict[str, str]:
     return {}
 
 
-def _cut(model: onnx.ModelProto) -> onnx.GraphProto:
+def _cut(model: "onnx.ModelProto") -> "onnx.GraphProto":
     """Take what comes after the logits out of a graph; the converter would round between any two of its operators."""
+    import onnx
+
     graph, end = model.graph, onnx.GraphProto()
     end.node.extend(calibration_nodes(model))
     made = {name for node in end.node for name in node.output}

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from dermdistill.export.formats.after_logits import calibration_nodes
 from dermdistill.export.formats.form import BATCH, INT8, Format, Source, probabilities
 from dermdistill.predict.runtime import OnnxRuntime, as_batch
 from dermdistill.privacy import onnx_runtime, onnx_runtime_tools
+
+if TYPE_CHECKING:
+    import onnx
 
 _QUANTISED = ("Conv", "Clip", "Relu", "Add", "MaxPool", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "Gemm")
 """Normalisation and everything after the logits stay float32."""
@@ -63,12 +65,16 @@ def make(source: Source, folder: Path) -> dict[str, str]:
 
 def _prepared(source: Source, folder: Path) -> Path:
     """The graph with the shapes of what is between its operators, which the quantiser asks for."""
+    import onnx
+
     path = folder / "prepared.onnx"
     path.write_bytes(onnx.shape_inference.infer_shapes(onnx.load(source.graph)).SerializeToString())
     return path
 
 
 def _quantise(graph: Path, path: Path, way: _Way, source: Source) -> None:
+    import onnx
+
     tools = onnx_runtime_tools("quantization")
     kept = [node.name for node in calibration_nodes(onnx.load(graph)) if node.op_type in _QUANTISED]
     kept += _depthwise(graph) if way.keep_depthwise else []
@@ -83,15 +89,17 @@ def _quantise(graph: Path, path: Path, way: _Way, source: Source) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _lighten(graph: onnx.GraphProto) -> None:
+def _lighten(graph: "onnx.GraphProto") -> None:
     """Leave out what a graph of 8 bits does not need: names inside, shapes between, and the zero points of weights.
 
     They are a sixth of the file. An operator without a zero point takes 0, which all of them are.
     """
+    from onnx import numpy_helper
+
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         of_weights = node.op_type == "DequantizeLinear" and node.input[0] in tensors
-        if of_weights and len(node.input) == 3 and not onnx.numpy_helper.to_array(tensors[node.input[2]]).any():
+        if of_weights and len(node.input) == 3 and not numpy_helper.to_array(tensors[node.input[2]]).any():
             del node.input[2]
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -123,6 +131,8 @@ def _quiet() -> Iterator[None]:
 
 def _depthwise(graph: Path) -> list[str]:
     """The names of convolutions in groups, and of the activations that take their outputs."""
+    import onnx
+
     nodes = onnx.load(graph).graph.node
     grouped = [node for node in nodes if any(one.name == "group" and one.i > 1 for one in node.attribute)]
     made = {name for node in grouped for name in node.output}

@@ -1,4 +1,7 @@
-"""OpenVINO's own form: weights of 32 or 16 bits, or quantised to 8 bits with NNCF."""
+"""OpenVINO's own form: weights of 32 or 16 bits, or quantised to 8 bits with NNCF.
+
+The extra `openvino` is for predictions alone; `quantize` brings what all three are made with.
+"""
 
 import logging
 import shutil
@@ -84,8 +87,8 @@ def _save(model: Any, path: Path, *, half: bool) -> None:
     openvino().save_model(model, str(path), compress_to_fp16=half)
 
 
-FP32 = Format(name="openvino", extra="openvino", packages=("openvino",), tolerance=FLOAT32, make=make_fp32)
-FP16 = Format(name="openvino-fp16", extra="openvino", packages=("openvino",), tolerance=FLOAT16, make=make_fp16)
+FP32 = Format(name="openvino", extra="quantize", packages=("openvino",), tolerance=FLOAT32, make=make_fp32)
+FP16 = Format(name="openvino-fp16", extra="quantize", packages=("openvino",), tolerance=FLOAT16, make=make_fp16)
 INT8_FORMAT = Format(
     name="openvino-int8", extra="quantize", packages=("openvino", "nncf"), tolerance=INT8, make=make_int8
 )
