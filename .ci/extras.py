@@ -56,7 +56,7 @@ class Environment:
     """A fresh environment with one extra, and a folder to work in."""
 
     def __init__(self, folder: Path, wheel: Path, extra: str):
-        self.folder = folder
+        self.folder, self.wheel = folder, wheel
         self._bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         local = ROOT / ".venv" / "bin" / "uv"
         uv = str(local) if local.exists() else shutil.which("uv") or sys.exit("no uv: run `make setup` first")
@@ -361,6 +361,37 @@ def check_ray(at: Environment) -> None:
     shutil.copy(ROOT / "pyproject.toml", at.folder)
     told = at.run("python", "-m", "pytest", "-q", "tests/predict/test_ray.py")
     expect("1 passed" in told, f"the test of the engine did not run: {told}")
+    _soften_on_ray(at)
+
+
+def _soften_on_ray(at: Environment) -> None:
+    """Have a bank computed by workers, of which one is killed: its logits are those of this process, byte for byte."""
+    at.add(f"dermdistill[ray,train] @ {at.wheel.resolve().as_uri()}")
+    recipe = RECIPE.replace("[soften]", "[soften]\nbatch_size = 8")
+    (at.folder / "tiny.toml").write_text(recipe, encoding="utf-8")
+    at.run("dermdistill", "teach", "tiny.toml", "--accelerator", "cpu")
+    shutil.copytree(at.folder / "work" / "tiny", at.folder / "alone")
+    at.run("dermdistill", "soften", "tiny.toml", "--accelerator", "cpu", "--out", "alone")
+    killer = """
+import subprocess, sys, time, psutil
+process = subprocess.Popen([sys.executable, "-m", "dermdistill", "soften", "tiny.toml", "--accelerator", "cpu",
+                            "--engine", "ray", "--parts", "2"])
+while process.poll() is None:
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True)
+               if " ".join(child.cmdline()).startswith("ray::soften_part")]
+    if workers:
+        workers[0].kill()
+        break
+    time.sleep(0.05)
+else:
+    sys.exit("no worker was seen")
+sys.exit(process.wait())
+"""
+    at.run("python", "-c", killer)
+    logits = [sorted((at.folder / name / "bank").rglob("views-*")) for name in ("work/tiny", "alone")]
+    expect(logits[0] and len(logits[0]) == len(logits[1]), f"the banks have {logits} as files")
+    same = all(one.read_bytes() == other.read_bytes() for one, other in zip(*logits, strict=True))
+    expect(same, "the bank of Ray's workers is another than that of one process")
 
 
 def check_sweep(at: Environment) -> None:

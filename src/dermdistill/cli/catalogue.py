@@ -53,7 +53,8 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "status": ("dermdistill status work/my", "dermdistill status my.toml --out elsewhere --json"),
         "teach": ("dermdistill teach my.toml --data ~/images --name teacher",),
-        "soften": ("dermdistill soften my.toml --data ~/images", "dermdistill soften my.toml --part 2/8"),
+        "soften": ("dermdistill soften my.toml --data ~/images", "dermdistill soften my.toml --part 2/8",
+                   "dermdistill soften my.toml --engine ray --parts 8"),
         "distill": ("dermdistill distill my.toml --data ~/images --name student",),
         "sweep": (
             "dermdistill sweep my.toml --set 'train.learning_rate=1e-4..1e-2(log)' --trials 20",

@@ -15,6 +15,11 @@ class Runtime(StrEnum):
     litert = "litert"
 
 
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 class Precision(StrEnum):
     fp32 = "fp32"
     fp16 = "fp16"

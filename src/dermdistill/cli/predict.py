@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from dermdistill import talk
-from dermdistill.cli.options import ModelOption, Precision, Runtime, ThresholdOption, WhenDamaged, WhenRefused
+from dermdistill.cli.options import Engine, ModelOption, Precision, Runtime, ThresholdOption, WhenDamaged, WhenRefused
 from dermdistill.errors import ExitCode, InputError
 from dermdistill.predict.pipeline import BATCH
 
@@ -24,11 +24,6 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     jsonl = "jsonl"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
 
 
 class DicomKind(StrEnum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dermdistill import talk
-from dermdistill.cli.options import AcceleratorOption, JsonOption, print_json
+from dermdistill.cli.options import AcceleratorOption, Engine, JsonOption, print_json
 from dermdistill.errors import InputError, did_you_mean, no_such
 
 if TYPE_CHECKING:
@@ -327,13 +327,34 @@ def soften(
         str | None,
         typer.Option("--part", metavar="K/N", help="Compute one of N parts; `soften` without --part joins them."),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="This process, or the workers of a Ray cluster, which needs the extra ray.")
+    ] = Engine.local,
+    parts: Annotated[
+        int | None, typer.Option(min=1, help="With ray: how many parts; by default one for each GPU or processor.")
+    ] = None,
 ) -> None:
     """Write the soft-label bank: every teacher's logits for every view of every training image.
 
-    With --part, several processes or machines compute it; each writes into bank-parts/ in the work folder.
+    With --part, several processes or machines compute it; each writes into bank-parts/ in the work folder. With
+    --engine ray, Ray's workers compute the parts, and this process joins them.
     """
+    if parts is not None and engine is Engine.local:
+        raise InputError("--parts goes with --engine ray; without Ray name one part with --part K/N")
+    if part is not None and engine is Engine.ray:
+        raise InputError("--part is for schedulers; with --engine ray say how many with --parts")
     work = open_work(recipe, data, out, cache)
+    if engine is Engine.ray:
+        _soften_on_ray(work, recipe, accelerator, parts)
     _stage_command("soften", None, work, recipe, accelerator, share=_share(part))
+
+
+def _soften_on_ray(work: Any, recipe: Path, accelerator: str, parts: int | None) -> None:
+    from dermdistill.recipe.cluster import Place, soften_parts
+
+    carry_out(work, recipe, "cpu", only=lambda _: False)  # data and splits, once for all workers
+    data, cache = (path and path.absolute() for path in (work.data, work.cache))
+    soften_parts(Place(recipe.absolute(), work.folder.absolute(), data, cache), parts, accelerator, talk.say)
 
 
 def _share(part: str | None) -> Any:

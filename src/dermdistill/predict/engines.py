@@ -71,7 +71,7 @@ def carry_out(
         IntegrityError: the model's graph fails.
     """
     names, number = divide(images, shards)
-    ray = _ray() if engine == "ray" else None
+    ray = import_ray() if engine == "ray" else None
     predictor = settings.predictor(threads)
     plan = Plan(settings, names, folder, number, predictor.resizer)
     open_job(folder, Job.of(predictor, settings, names, number))
@@ -108,10 +108,7 @@ class _Worker:
 
 def _on_ray(ray: Any, plan: Plan, todo: Sequence[int], threads: int) -> Iterator[Counts]:
     """The counts of shards as Ray's workers finish them; a worker that is lost is replaced, and its shard made anew."""
-    if not ray.is_initialized():
-        # a cluster that is started here listens on this machine alone
-        own = {} if os.environ.get("RAY_ADDRESS") else {"_node_ip_address": "127.0.0.1", "num_cpus": usable_cores()}
-        ray.init(include_dashboard=False, logging_level="error", log_to_driver=False, **own)
+    connect(ray)
     workers = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // threads))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -135,9 +132,21 @@ def _item(place: str, images: Sequence[str]) -> dict[str, Any]:
     return {"place": place, "images": "\0".join(images).encode(errors="surrogateescape")}
 
 
-def _ray() -> Any:
+def import_ray() -> Any:
+    """Ray's package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         importlib.import_module("ray.data")
         return importlib.import_module("ray")
     except ImportError:
         raise MissingExtraError("ray", "ray") from None
+
+
+def connect(ray: Any) -> None:
+    """Use the cluster of RAY_ADDRESS, or start one that listens on this machine alone."""
+    if not ray.is_initialized():
+        own = {} if os.environ.get("RAY_ADDRESS") else {"_node_ip_address": "127.0.0.1", "num_cpus": usable_cores()}
+        ray.init(include_dashboard=False, logging_level="error", log_to_driver=False, **own)

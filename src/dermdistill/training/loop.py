@@ -123,7 +123,7 @@ def fit(task: Task, model: nn.Module, spec: TrainSpec, seed: int, run: Run, fabr
         model = model.to(memory_format=torch.channels_last)
     if spec.batch_size % fabric.world_size:
         raise InputError(f"batch_size {spec.batch_size} must be a multiple of the {fabric.world_size} devices")
-    trained = torch.compile(model) if spec.compile else model
+    trained: Any = torch.compile(model) if spec.compile else model
     wrapped, optimizer = fabric.setup(trained, make_optimizer(model, spec))
     if average is not None:
         average.to(fabric.device)
