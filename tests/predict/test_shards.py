@@ -15,7 +15,8 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
-from dermdistill.predict.engines import carry_out
+from dermdistill.predict import shards
+from dermdistill.predict.engines import _Worker, carry_out
 from dermdistill.predict.output import row
 from dermdistill.predict.shards import PausedError, Settings, divide, part, read_shards
 
@@ -118,6 +119,28 @@ def test_a_job_with_another_gate_is_another_job(settings, draw, tmp_path):
     (tmp_path / "out" / "job.json").write_text(json.dumps({**job, "gate_sha256": "0" * 64}))
     with pytest.raises(InputError, match="gate_sha256 is 0000"):
         list(carry_out(gated, images, str(tmp_path / "out"), shards=1))
+
+
+def test_a_job_that_another_resizer_goes_on_with_is_another_job(settings, draw, tmp_path, monkeypatch):
+    draw(tmp_path / "in", NAMES[:2])
+    images = sorted(map(str, (tmp_path / "in").iterdir()))
+    fast, place = replace(settings, fast=True), tmp_path / "out"
+    monkeypatch.setattr(shards, "fast_resizer", lambda: None)
+    list(carry_out(fast, images, str(place), shards=2))
+    (place / "part-00001-of-00002.parquet").unlink()
+    job = json.loads((place / "job.json").read_text())
+    assert job.pop("resizer") is None
+    (place / "job.json").write_text(json.dumps(job))  # as it was before the extra
+    worker = _Worker(fast, 1, None)
+    monkeypatch.setattr(shards, "fast_resizer", lambda: "cykooz_resizer")
+    assert settings.resizer is None
+    with pytest.raises(InputError, match="resizer is None there, cykooz_resizer is asked for"):
+        list(carry_out(fast, images, str(place), shards=2))
+    with pytest.raises(InputError, match="a worker resizes with cykooz_resizer, the job began with Pillow"):
+        worker({"images": images[0].encode(), "place": str(tmp_path / "one")})
+    monkeypatch.undo()
+    monkeypatch.setattr(shards, "fast_resizer", lambda: None)
+    assert [before for _, before in carry_out(fast, images, str(place), shards=2)] == [True, False]
 
 
 def test_a_shard_that_is_cut_off_is_made_again(settings, draw, tmp_path):

@@ -10,7 +10,10 @@ from PIL import Image
 
 from dermdistill.images.decode import ImageError, find_damage, load_rgb, open_rgb
 
-__all__ = ["ImageError", "find_damage", "load_rgb", "open_rgb", "resize_fast", "resize_source", "resize_square"]
+__all__ = [
+    "ImageError", "fast_resizer", "find_damage", "load_rgb", "open_rgb", "resize_fast", "resize_source",
+    "resize_square",
+]  # fmt: skip
 
 PREPROCESS_VERSION = "squash-bilinear/1"
 """Resize to a square without keeping the aspect ratio, bilinear with antialiasing."""
@@ -67,6 +70,12 @@ def resize_fast(image: Image.Image | np.ndarray, size: int) -> np.ndarray:
 
 _OWN = threading.local()
 """What each thread resizes with."""
+
+
+def fast_resizer() -> str | None:
+    """The package that `resize_fast` resizes with, or None where the extra `fast` is not installed."""
+    package = _package()
+    return None if package is None else str(package.__name__)
 
 
 @cache

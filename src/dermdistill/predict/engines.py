@@ -89,12 +89,17 @@ def carry_out(
 
 
 class _Worker:
-    """What each of Ray's actors keeps: a predictor."""
+    """What each of Ray's actors keeps: a predictor, and what resizes on the machine that began the job."""
 
-    def __init__(self, settings: Settings, threads: int):
-        self._settings, self._predictor = settings, settings.predictor(threads)
+    def __init__(self, settings: Settings, threads: int, resizer: str | None):
+        self._settings, self._predictor, self._resizer = settings, settings.predictor(threads), resizer
 
     def __call__(self, shard: dict[str, Any]) -> dict[str, Any]:
+        if self._settings.resizer != self._resizer:
+            raise InputError(
+                f"a worker resizes with {self._settings.resizer or 'Pillow'}, the job began with "
+                f"{self._resizer or 'Pillow'}; install the extra fast on all machines or on none"
+            )
         images = shard["images"].decode(errors="surrogateescape").split("\0")
         return asdict(make_shard(self._predictor, self._settings, images, shard["place"]))
 
@@ -110,7 +115,7 @@ def _on_ray(ray: Any, plan: Plan, todo: Sequence[int], threads: int) -> Iterator
     context.enable_progress_bars = False
     items = [_item(*plan.task(shard)) for shard in todo]
     made = ray.data.from_items(items, override_num_blocks=len(items)).map(
-        _Worker, fn_constructor_args=(plan.settings, threads), num_cpus=threads,
+        _Worker, fn_constructor_args=(plan.settings, threads, plan.settings.resizer), num_cpus=threads,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )  # fmt: skip
     try:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError, IntegrityError, MissingExtraError
 from dermdistill.files import read_json, sha256_file
+from dermdistill.images.preprocess import fast_resizer
 from dermdistill.predict.gate import WhenRefused
 from dermdistill.predict.output import columns, row
 from dermdistill.predict.pipeline import BATCH
@@ -54,6 +55,11 @@ class Settings:
     """Images a forward pass."""
     gate: WhenRefused = "refuse"
 
+    @property
+    def resizer(self) -> str | None:
+        """What resizes for `fast` on this machine: the package of the extra of that name, or None without either."""
+        return fast_resizer() if self.fast else None
+
     def predictor(self, threads: int | None = None) -> Predictor:
         """A predictor of these settings."""
         return Predictor(
@@ -74,6 +80,8 @@ class Job:
     """Of the gate's file; None where no gate is asked."""
     threshold: float
     fast: bool
+    resizer: str | None
+    """`Settings.resizer`, which moves answers."""
     damaged: str
     gate: str
     runtime: str
@@ -104,7 +112,7 @@ class Job:
         return cls(
             model=f"{spec.name} {spec.version}", graph_sha256=sha256_file(predictor.graph),
             gate_sha256=None if predictor.gate is None else sha256_file(predictor.gate.graph), images=len(images),
-            list_sha256=digest.hexdigest(), shards=shards, **how,
+            list_sha256=digest.hexdigest(), shards=shards, resizer=settings.resizer, **how,
         )  # fmt: skip
 
 
