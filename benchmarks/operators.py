@@ -4,7 +4,9 @@
     python benchmarks/operators.py bundles/forms/model.int8.onnx lite0-cut-64
 
 Each graph runs in turn. Prints medians over the runs, summed by kind, with the share of the time and of the
-multiply-accumulates. Profiling itself costs some microseconds an operator.
+multiply-accumulates. Profiling itself costs some microseconds an operator. Then come the runtime's own choices, in
+turns: how long a call takes without the layout in blocks of channels (NCHWc), without any fusion, and on two threads
+that sleep or spin between calls, in times of one thread with everything on.
 """
 
 import argparse
@@ -14,17 +16,21 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from dermdistill.bench.measure import Call, alternate
 from dermdistill.predict.bundle import find_bundle
 from dermdistill.privacy import onnx_runtime
 from dermdistill.run import hardware
 
 RUNS = 60
+ROUNDS = 30
+"""Turns of each choice."""
 
 
 def events(graph: Path) -> list[dict[str, Any]]:
@@ -62,6 +68,30 @@ def kind(event: dict[str, Any], shape: tuple[int, ...]) -> tuple[str, int]:
     return what, int(np.prod(shape)) * places
 
 
+def choices(graph: Path) -> dict[str, list[float]]:
+    """How long a call takes with each choice, in times of the first one's in the same round."""
+    runtime = onnx_runtime()
+    level = runtime.GraphOptimizationLevel
+    image = None
+    calls: dict[str, Call] = {}
+    for name, (threads, optimised, spins) in {
+        "as it is": (1, level.ORT_ENABLE_ALL, "0"),
+        "without NCHWc": (1, level.ORT_ENABLE_EXTENDED, "0"),
+        "without fusions": (1, level.ORT_DISABLE_ALL, "0"),
+        "2 threads that sleep": (2, level.ORT_ENABLE_ALL, "0"),
+        "2 threads that spin": (2, level.ORT_ENABLE_ALL, "1"),
+    }.items():
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.graph_optimization_level = threads, optimised
+        options.add_session_config_entry("session.intra_op.allow_spinning", spins)
+        session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        if image is None:
+            image = np.random.default_rng(0).random((1, 3, *session.get_inputs()[0].shape[2:]), np.float32)
+        calls[name] = partial(session.run, None, {"image": image})
+    found = alternate(calls, ROUNDS, 0.01)
+    return {name: (np.array(seconds) / np.array(found["as it is"])).tolist() for name, seconds in found.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("graphs", nargs="*", default=["lite0-cut-112", "lite0-cut-64"], help="graphs, or bundles")
@@ -88,6 +118,9 @@ def main() -> int:
             print(
                 f"  {what:<18} {spent:5.0f} us, {spent / time:4.0%} of the time, {done / max(work, 1):4.0%} of the work"
             )
+        for name, ratios in list(choices(graph).items())[1:]:
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+            print(f"  {name:<20} {middle:.2f} times the time (quartiles {low:.2f} to {high:.2f})")
     return 0
 
 

@@ -5,10 +5,10 @@
 
 Generated lesions are stored as JPEG files of 600x450 and 4000x3000 pixels. Each turn reads all files in four ways,
 one after the other, on as many threads: decoded by Pillow and thrown away, decoded as `dermdistill` does, judged as
-`dermdistill predict` does, and judged with `--fast`. It prints medians over the turns, of rates and of their ratios to
-Pillow's decoding in the same turn, which noise moves less. Last come the largest difference of melanoma probability
-between the two ways to judge, that which comes from rounding the resized pixels to 8 bits alone, and the memory that
-the process has needed at most.
+`dermdistill predict` does, and judged with `--fast`. It prints medians over the turns, of rates (least and most) and of
+their ratios (quartiles) to Pillow's decoding in the same turn, which noise moves less. Last come the largest difference
+of melanoma probability between the two ways to judge, that which comes from rounding the resized pixels to 8 bits
+alone, and the memory that the process has needed at most.
 """
 
 import argparse
@@ -78,10 +78,10 @@ def measure(paths: Sequence[Path], model: str, turns: int, threads: int) -> None
         for name, way in ways.items():
             found[name].append(rate(way, len(paths)))
     for name, rates in found.items():
-        ratio = statistics.median(one / decoding for one, decoding in zip(rates, found["decode"], strict=True))
+        low, middle, high = np.quantile(np.array(rates) / np.array(found["decode"]), (0.25, 0.5, 0.75))
         print(
             f"  {name:<8} {statistics.median(rates):7.1f} images/s ({min(rates):.1f} to {max(rates):.1f}), "
-            f"{ratio:.2f} of decoding in the same turn"
+            f"{middle:.2f} ({low:.2f} to {high:.2f}) of decoding in the same turn"
         )
     tell_gaps(paths, exact, fast)
 

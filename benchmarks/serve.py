@@ -1,6 +1,6 @@
 """What HTTP costs: the service's rate against the bare model's, its latencies, and its memory over many requests.
 
-    python benchmarks/serve.py [--requests 10000] [--clients 8]
+    python benchmarks/serve.py [--requests 4000] [--clients 8]
 
 The bare model is `Predictor.predict` on the same images in the same process as the clients, before the service starts:
 JPEGs of 600x450 pixels from memory. Clients and service share the machine, so the rate is a lower bound. Memory is that
@@ -129,7 +129,7 @@ def memory(port: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=4_000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--threads", type=int, help="of the runtime, by default all cores")
     parser.add_argument("--seed", type=int, default=0)

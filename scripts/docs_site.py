@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
     "CHANGELOG.md", "CONTRIBUTING.md", "results/*/README.md", "results/*/*/README.md", "results/views/*.md",
-    "results/*/*.svg",
+    "results/speed/*.md", "results/*/*.svg",
     "results/*/report.*", "results/*/recipe.toml", "results/*/log.txt", "results/*/splits.json",
     "results/*/notes.toml", "results/*.json", "results/external/*.json",
 )  # fmt: skip

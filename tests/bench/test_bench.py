@@ -14,12 +14,12 @@ from dermdistill.bench import subjects as subjects_module
 from dermdistill.bench.document import Advice, Bench, Subject, Timing
 from dermdistill.bench.measure import Effort, alternate, pinned, spread, start
 from dermdistill.bench.run import Plan, bench, gate_cost
-from dermdistill.bench.show import forms, front, markdown, notes, plot
+from dermdistill.bench.show import forms, front, markdown, notes, plot, times_as_fast
 from dermdistill.bench.subjects import of_bundle, rivals
 from dermdistill.cli import app
 from dermdistill.errors import InputError, IntegrityError
-from dermdistill.predict.bundle import default_bundle
-from dermdistill.predict.variants import Certificate
+from dermdistill.predict.bundle import default_bundle, read_bundle
+from dermdistill.predict.variants import FORMS, Certificate
 from dermdistill.specs import load_header
 
 TINY = Effort(rounds=2, slice_s=0.0, starts=1)
@@ -123,6 +123,44 @@ def test_advice_tells_both_the_same_answers_and_the_fastest():
         fastest="--runtime openvino --precision int8", gain=4.0,
     )  # fmt: skip
     assert _advice(of) == [expected]
+
+
+def _subject(name: str, runtime: str, ms: float, *, ours: bool = False) -> Subject:
+    timing = Timing(threads=1, batch=1, median_ms=ms, low_ms=ms, high_ms=ms, best_ms=ms, rounds=1, ratio=ms)
+    return Subject(
+        name=name, ours=ours, runtime=runtime, precision="fp32", size=224, bytes=1234, parameters=1, macs=1,
+        auroc=None, agreement=None, timings=(timing,), start=None, share_of_peak=None,
+    )  # fmt: skip
+
+
+def test_it_tells_how_many_times_as_long_the_papers_networks_take_on_their_faster_runtimes(found):
+    subjects = [
+        _subject("slow", "openvino", 2.0, ours=True), _subject("tiny", "openvino", 0.5, ours=True),
+        _subject("dsnet", "onnxruntime", 30.0), _subject("dsnet", "openvino", 20.0),
+        _subject("resnet50", "onnxruntime", 80.0), _subject("resnet50", "openvino", 100.0),
+    ]  # fmt: skip
+    whole = found.model_copy(update={"subjects": tuple(subjects)})
+    lines = times_as_fast(whole)
+    assert lines[0] == ("| one thread, one image | ms | dsnet takes (aim 40x) | resnet50 takes (aim 150x) | bytes |")
+    assert lines[2:] == [
+        "| tiny@224 openvino fp32 | 0.50 | 40.0x | 160.0x | 1,234 |",
+        "| slow@224 openvino fp32 | 2.00 | 10.0x | 40.0x | 1,234 |",
+    ]
+    assert "\n".join(lines) in markdown(whole)
+    assert times_as_fast(whole.model_copy(update={"subjects": tuple(subjects[:4])})) == []
+
+
+@pytest.mark.parametrize(("origin", "known"), [("photographs", True), ("generated", False)])
+def test_an_auroc_of_a_form_is_told_only_after_a_comparison_on_photographs(monkeypatch, tmp_path, origin, known):
+    told = json.loads((Path(__file__).parents[2] / "results" / "speed" / "parity.json").read_text())
+    certificate = Certificate.model_validate({**told, "images": {**told["images"], "origin": origin}})
+    graph = tmp_path / FORMS["onnx-int8"].files[0]
+    graph.write_bytes(b"")
+    monkeypatch.setattr(subjects_module, "read_certificate", lambda bundle: certificate)
+    monkeypatch.setattr(subjects_module, "find_graph", lambda *asked: graph)
+    form = subjects_module._form(read_bundle(default_bundle()), "onnxruntime", "int8")
+    assert (form.auroc is not None) == known
+    assert form.agreement is not None
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

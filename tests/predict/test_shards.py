@@ -15,7 +15,6 @@ from dermdistill.classes import DISCLAIMER
 from dermdistill.cli import app
 from dermdistill.errors import InputError
 from dermdistill.files import sha256_file
-from dermdistill.predict import shards
 from dermdistill.predict.engines import _Worker, carry_out
 from dermdistill.predict.output import row
 from dermdistill.predict.shards import PausedError, Settings, divide, part, read_shards
@@ -121,28 +120,6 @@ def test_a_job_with_another_gate_is_another_job(settings, draw, tmp_path):
         list(carry_out(gated, images, str(tmp_path / "out"), shards=1))
 
 
-def test_a_job_that_another_resizer_goes_on_with_is_another_job(settings, draw, tmp_path, monkeypatch):
-    draw(tmp_path / "in", NAMES[:2])
-    images = sorted(map(str, (tmp_path / "in").iterdir()))
-    fast, place = replace(settings, fast=True), tmp_path / "out"
-    monkeypatch.setattr(shards, "fast_resizer", lambda: None)
-    list(carry_out(fast, images, str(place), shards=2))
-    (place / "part-00001-of-00002.parquet").unlink()
-    job = json.loads((place / "job.json").read_text())
-    assert job.pop("resizer") is None
-    (place / "job.json").write_text(json.dumps(job))  # as it was before the extra
-    worker = _Worker(fast, 1, None)
-    monkeypatch.setattr(shards, "fast_resizer", lambda: "cykooz_resizer")
-    assert settings.resizer is None
-    with pytest.raises(InputError, match="resizer is None there, cykooz_resizer is asked for"):
-        list(carry_out(fast, images, str(place), shards=2))
-    with pytest.raises(InputError, match="a worker resizes with cykooz_resizer, the job began with Pillow"):
-        worker({"images": images[0].encode(), "place": str(tmp_path / "one")})
-    monkeypatch.undo()
-    monkeypatch.setattr(shards, "fast_resizer", lambda: None)
-    assert [before for _, before in carry_out(fast, images, str(place), shards=2)] == [True, False]
-
-
 def test_a_shard_that_is_cut_off_is_made_again(settings, draw, tmp_path):
     draw(tmp_path / "in", NAMES)
     images = list(map(str, (tmp_path / "in").iterdir()))
@@ -170,6 +147,33 @@ def test_another_job_is_refused(settings, draw, tmp_path, change, message):
     other = replace(settings, **change.get("settings", {}))
     with pytest.raises(InputError, match=message):
         list(carry_out(other, images[: change.get("images")], str(tmp_path / "out"), shards=change.get("shards", 2)))
+
+
+def test_a_job_that_resizes_with_the_extra_fast_does_not_go_on_without_it(settings, draw, tmp_path, monkeypatch):
+    draw(tmp_path / "in", NAMES[:3])
+    images = sorted(map(str, (tmp_path / "in").iterdir()))
+    exact, fast = str(tmp_path / "exact"), str(tmp_path / "fast")
+    monkeypatch.setattr("dermdistill.predict.predictor.fast_resizer", lambda: "cykooz-resizer 4.0.1")
+    list(carry_out(settings, images, exact, shards=1))
+    list(carry_out(replace(settings, fast=True), images, fast, shards=1))
+    monkeypatch.setattr("dermdistill.predict.predictor.fast_resizer", lambda: "pillow")
+    assert [before for _, before in carry_out(settings, images, exact, shards=1)] == [True]
+    with pytest.raises(InputError, match=r"resizer is cykooz-resizer 4\.0\.1 there, pillow is asked for"):
+        list(carry_out(replace(settings, fast=True), images, fast, shards=1))
+    worker = _Worker(replace(settings, fast=True), 1, "cykooz-resizer 4.0.1")
+    with pytest.raises(InputError, match="a worker resizes with pillow, the job with cykooz"):
+        worker({"images": b"", "place": ""})
+
+
+def test_a_job_of_an_earlier_version_goes_on(settings, draw, tmp_path):
+    draw(tmp_path / "in", NAMES[:2])
+    images = sorted(map(str, (tmp_path / "in").iterdir()))
+    list(carry_out(settings, images, str(tmp_path / "out"), shards=1))
+    place = tmp_path / "out" / "job.json"
+    job = json.loads(place.read_text())
+    assert job.pop("resizer") == "pillow"
+    place.write_text(json.dumps(job))
+    assert [before for _, before in carry_out(settings, images, str(tmp_path / "out"), shards=1)] == [True]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ class Subject(Strict):
     """Multiply-accumulates for one image."""
     auroc: float | None
     """Melanoma AUROC of the bundle's recipe on images that its judges never saw, with the difference that the form
-    made where it was compared; None where it is not known. Random weights have none."""
+    made on photographs; None where it is not known, as of a form that was compared on generated lesions alone. Random
+    weights have none."""
     agreement: Agreement | None
     """With model.onnx, as the bundle's certificate tells; None for model.onnx itself and for other networks."""
     timings: tuple[Timing, ...]

@@ -9,6 +9,9 @@ from dermdistill.errors import InputError
 from dermdistill.files import atomic_path
 from dermdistill.predict.variants import Certificate
 
+AIMS = {"dsnet": 40, "resnet50": 150}
+"""How many times as long these networks, at 224 px, should take as a bundle's fastest form."""
+
 
 def settings(found: Bench) -> list[tuple[int, int]]:
     """Threads and batch of each setting that was measured."""
@@ -46,7 +49,30 @@ def markdown(found: Bench) -> str:
     titles = head(found)
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in notes(found)), ""])
+    ratios = times_as_fast(found)
+    return "\n".join([*lines, "", *ratios, *([""] if ratios else []), *(f"- {line}" for line in notes(found)), ""])
+
+
+def times_as_fast(found: Bench) -> list[str]:
+    """How many times as long DSNet and ResNet-50 take as each form of a bundle, as a table in Markdown.
+
+    One thread, one image, medians of the run; of each rival its fastest runtime counts. Empty where a rival or the
+    setting was not measured.
+    """
+    took = {one.label: timing.median_ms for one in found.subjects if (timing := one.timing(1, 1)) is not None}
+    rival = {
+        name: min((took[one.label] for one in found.subjects if one.name == name and one.label in took), default=None)
+        for name in AIMS
+    }
+    if None in rival.values():
+        return []
+    ours = sorted((one for one in found.subjects if one.ours and one.label in took), key=lambda one: took[one.label])
+    heads = [f"{name} takes (aim {aim}x)" for name, aim in AIMS.items()]
+    lines = [f"| one thread, one image | ms | {' | '.join(heads)} | bytes |", "|" + "---|" * (3 + len(heads))]
+    for one in ours:
+        ratios = [f"{(rival[name] or 0) / took[one.label]:.1f}x" for name in AIMS]
+        lines.append(f"| {one.label} | {took[one.label]:.2f} | {' | '.join(ratios)} | {one.bytes:,} |")
+    return lines
 
 
 def forms(certificate: Certificate) -> str:
@@ -128,7 +154,7 @@ def plot(found: Bench, path: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(4))
             if axes.get_xlim()[1] >= 1000:
                 axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        figure.axes[0].set_ylabel("melanoma AUROC out of fold")
+        figure.axes[0].set_ylabel("melanoma AUROC: out of fold,\nand what the form changed in comparison")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip(".") or "svg")

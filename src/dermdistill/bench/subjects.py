@@ -85,10 +85,12 @@ def _form(bundle: Bundle, runtime: str, precision: str) -> Loadable:
     graph, certificate = find_graph(bundle, runtime, precision), read_certificate(bundle)
     figures, bytes_ = out_of_fold(bundle.folder), graph.stat().st_size
     auroc, agreement = figures.auroc.value if figures is not None else None, None
+    # of generated lesions it says nothing
+    photographs = certificate is not None and certificate.images.origin == "photographs"
     for name, variant in (certificate.variants if certificate is not None else {}).items():
         if FORMS[name].files[0] == graph.name:
             bytes_, agreement = variant.bytes, variant.agreement
-            difference = agreement.auroc_difference if agreement is not None else None
+            difference = agreement.auroc_difference if agreement is not None and photographs else None
             auroc = None if auroc is None or difference is None else auroc + difference
     model = bundle.spec.model
     return Loadable(

@@ -36,7 +36,7 @@ def bench(
     from dermdistill.bench.measure import FULL, QUICK
     from dermdistill.bench.run import Plan
     from dermdistill.bench.run import bench as measure
-    from dermdistill.bench.show import head, markdown, notes, plot, rows
+    from dermdistill.bench.show import head, markdown, notes, plot, rows, times_as_fast
     from dermdistill.bench.subjects import RIVALS
     from dermdistill.files import write_text
     from dermdistill.predict.bundle import find_bundle, shipped_bundles
@@ -59,5 +59,5 @@ def bench(
     for row in rows(found):
         table.add_row(*row)
     Console().print(table)
-    for line in notes(found):
+    for line in [*times_as_fast(found), *notes(found)]:
         typer.echo(line)

@@ -3,6 +3,7 @@
 import importlib
 import threading
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from PIL import Image
 from dermdistill.images.decode import ImageError, find_damage, load_rgb, open_rgb
 
 __all__ = [
-    "ImageError", "fast_resizer", "find_damage", "load_rgb", "open_rgb", "resize_fast", "resize_source",
+    "ImageError",
+    "fast_resizer",
+    "find_damage",
+    "load_rgb",
+    "open_rgb",
+    "resize_fast",
+    "resize_source",
     "resize_square",
-]  # fmt: skip
+]
 
 PREPROCESS_VERSION = "squash-bilinear/1"
 """Resize to a square without keeping the aspect ratio, bilinear with antialiasing."""
@@ -68,14 +75,13 @@ def resize_fast(image: Image.Image | np.ndarray, size: int) -> np.ndarray:
     return np.frombuffer(result.get_buffer(), np.uint8).reshape(size, size, 3)
 
 
+def fast_resizer() -> str:
+    """What `resize_fast` resizes with: 'pillow', or the package of the extra `fast` with its version."""
+    return "pillow" if _package() is None else f"cykooz-resizer {metadata.version('cykooz-resizer')}"
+
+
 _OWN = threading.local()
 """What each thread resizes with."""
-
-
-def fast_resizer() -> str | None:
-    """The package that `resize_fast` resizes with, or None where the extra `fast` is not installed."""
-    package = _package()
-    return None if package is None else str(package.__name__)
 
 
 @cache

@@ -39,6 +39,8 @@ class Plan:
     folder: str
     """A path or a URL."""
     shards: int
+    resizer: str
+    """What every worker must resize with."""
 
     def task(self, shard: int) -> tuple[str, Sequence[str]]:
         """Where a shard goes, and its images."""
@@ -69,9 +71,9 @@ def carry_out(
         IntegrityError: the model's graph fails.
     """
     names, number = divide(images, shards)
-    plan = Plan(settings, names, folder, number)
     ray = _ray() if engine == "ray" else None
     predictor = settings.predictor(threads)
+    plan = Plan(settings, names, folder, number, predictor.resizer)
     open_job(folder, Job.of(predictor, settings, names, number))
     todo = []
     for shard in range(number):
@@ -89,16 +91,16 @@ def carry_out(
 
 
 class _Worker:
-    """What each of Ray's actors keeps: a predictor, and what resizes on the machine that began the job."""
+    """What each of Ray's actors keeps: a predictor, which must resize as the one that began the job."""
 
-    def __init__(self, settings: Settings, threads: int, resizer: str | None):
+    def __init__(self, settings: Settings, threads: int, resizer: str):
         self._settings, self._predictor, self._resizer = settings, settings.predictor(threads), resizer
 
     def __call__(self, shard: dict[str, Any]) -> dict[str, Any]:
-        if self._settings.resizer != self._resizer:
+        if self._predictor.resizer != self._resizer:
             raise InputError(
-                f"a worker resizes with {self._settings.resizer or 'Pillow'}, the job began with "
-                f"{self._resizer or 'Pillow'}; install the extra fast on all machines or on none"
+                f"a worker resizes with {self._predictor.resizer}, the job with {self._resizer}; install the same "
+                "packages on every machine, or leave out --fast"
             )
         images = shard["images"].decode(errors="surrogateescape").split("\0")
         return asdict(make_shard(self._predictor, self._settings, images, shard["place"]))
@@ -115,7 +117,7 @@ def _on_ray(ray: Any, plan: Plan, todo: Sequence[int], threads: int) -> Iterator
     context.enable_progress_bars = False
     items = [_item(*plan.task(shard)) for shard in todo]
     made = ray.data.from_items(items, override_num_blocks=len(items)).map(
-        _Worker, fn_constructor_args=(plan.settings, threads, plan.settings.resizer), num_cpus=threads,
+        _Worker, fn_constructor_args=(plan.settings, threads, plan.resizer), num_cpus=threads,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )  # fmt: skip
     try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dermdistill.errors import InputError, IntegrityError, did_you_mean
 from dermdistill.images.decode import Damaged, ImageError, Source, open_rgb, open_scaled
-from dermdistill.images.preprocess import resize_fast, resize_square
+from dermdistill.images.preprocess import fast_resizer, resize_fast, resize_square
 from dermdistill.predict.bundle import Bundle, open_bundle
 from dermdistill.predict.gate import Gate, Verdict, WhenRefused
 from dermdistill.predict.graphs import read_metadata
@@ -147,6 +147,11 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the probabilities."""
         return self.bundle.spec.classes
+
+    @property
+    def resizer(self) -> str:
+        """What shrinks images: 'pillow', or with `fast` the package of that extra with its version."""
+        return "pillow" if self._at_least is None else fast_resizer()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of images that have the model's size.

@@ -18,7 +18,6 @@ from typing import Any, Self
 from dermdistill.classes import DISCLAIMER
 from dermdistill.errors import DermdistillError, InputError, IntegrityError, MissingExtraError
 from dermdistill.files import read_json, sha256_file
-from dermdistill.images.preprocess import fast_resizer
 from dermdistill.predict.gate import WhenRefused
 from dermdistill.predict.output import columns, row
 from dermdistill.predict.pipeline import BATCH
@@ -55,11 +54,6 @@ class Settings:
     """Images a forward pass."""
     gate: WhenRefused = "refuse"
 
-    @property
-    def resizer(self) -> str | None:
-        """What resizes for `fast` on this machine: the package of the extra of that name, or None without either."""
-        return fast_resizer() if self.fast else None
-
     def predictor(self, threads: int | None = None) -> Predictor:
         """A predictor of these settings."""
         return Predictor(
@@ -80,8 +74,6 @@ class Job:
     """Of the gate's file; None where no gate is asked."""
     threshold: float
     fast: bool
-    resizer: str | None
-    """`Settings.resizer`, which moves answers."""
     damaged: str
     gate: str
     runtime: str
@@ -93,6 +85,8 @@ class Job:
     """Of their sorted names, each followed by a line feed."""
     shards: int
     """Into how many parts the list is divided."""
+    resizer: str = "pillow"
+    """What shrinks images, see `Predictor.resizer`."""
 
     @classmethod
     def of(cls, predictor: Predictor, settings: Settings, images: Sequence[str], shards: int) -> Self:
@@ -112,7 +106,7 @@ class Job:
         return cls(
             model=f"{spec.name} {spec.version}", graph_sha256=sha256_file(predictor.graph),
             gate_sha256=None if predictor.gate is None else sha256_file(predictor.gate.graph), images=len(images),
-            list_sha256=digest.hexdigest(), shards=shards, resizer=settings.resizer, **how,
+            list_sha256=digest.hexdigest(), shards=shards, resizer=predictor.resizer, **how,
         )  # fmt: skip
 
 
@@ -174,6 +168,7 @@ def open_job(folder: str, job: Job) -> None:
     if there is None:
         write_to(place, (json.dumps(wanted, indent=2, ensure_ascii=False) + "\n").encode())
         return
+    there = {"resizer": Job.resizer, **there}  # jobs of earlier versions do not name it
     keys = ["format", *(field.name for field in fields(Job))]
     different = [
         f"{key} is {there.get(key)} there, {wanted[key]} is asked for" for key in keys if there.get(key) != wanted[key]
