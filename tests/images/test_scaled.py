@@ -1,6 +1,10 @@
 """JPEG files that are decoded at a fraction of their size show the same picture, or are decoded whole."""
 
 import io
+import struct
+import tracemalloc
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,8 +33,8 @@ def _jpeg(image, **options):
     return stream.getvalue()
 
 
-def _opened(content, at_least=None):
-    with open_rgb(content) if at_least is None else open_scaled(content, at_least) as found:
+def _opened(source, at_least=None):
+    with open_rgb(source) if at_least is None else open_scaled(source, at_least) as found:
         image = found if isinstance(found, Image.Image) else Image.fromarray(found)
         return image.size, resize_square(image, SIDE).astype(int)
 
@@ -82,6 +86,80 @@ def test_a_turned_photograph_stands_upright():
     assert np.abs(found - _opened(content)[1]).max() <= 6
 
 
+_RAW = b"II*\0" + struct.pack("<IHHHIHH", 8, 1, 0x112, 3, 1, 6, 0)  # turned by a quarter
+
+
+def _with_exif(content, exif, *, is_jfif):
+    """A file of Pillow's with a segment of metadata; without a JFIF header Pillow looks into it as it opens it."""
+    rest = content[2:] if is_jfif else content[4 + int.from_bytes(content[4:6], "big") :]
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif + rest
+
+
+def _said(source, at_least):
+    """The refusal of a file that cannot be used."""
+    with pytest.raises(ImageError) as caught:
+        _opened(source, at_least)
+    return caught.value.reason, str(caught.value)
+
+
+@pytest.mark.parametrize("is_jfif", [True, False])
+@pytest.mark.parametrize("exif", [b"II", _RAW[:6], b"II*\0\xff", b"nothing of the kind"], ids=str)
+def test_a_file_whose_metadata_cannot_be_read_is_refused_as_ever(exif, is_jfif):
+    content = _with_exif(_jpeg(_photo(1200, 800)), exif, is_jfif=is_jfif)
+    assert _said(content, 2 * SIDE) == _said(content, None)
+
+
+@pytest.mark.parametrize("is_jfif", [True, False])
+def test_odd_metadata_turns_a_fraction_as_the_whole_and_warns_of_nothing(is_jfif):
+    odd = _RAW.replace(struct.pack("<I", 1), struct.pack("<I", 2))  # two orientations
+    for exif in (_RAW, odd):
+        content = _with_exif(_jpeg(_photo(1200, 800)), exif, is_jfif=is_jfif)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            small, found = _opened(content, 2 * SIDE)
+        assert small[0] < small[1] < 1200
+        assert np.abs(found - _opened(content)[1]).max() <= 6
+
+
+class _Torn(io.BytesIO):
+    """A file on a share that goes away after some bytes."""
+
+    def __init__(self, content, after):
+        super().__init__(content)
+        self._left = after
+
+    def read(self, size=-1):
+        found = super().read(size)
+        self._left -= len(found)
+        if self._left < 0:
+            raise OSError(5, "Input/output error")
+        return found
+
+
+@pytest.mark.parametrize("after", [0, 200, 5000, 30_000])
+def test_a_file_that_cannot_be_read_to_its_end_is_refused_as_ever(tmp_path, monkeypatch, after):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content := _jpeg(_photo(1200, 800)))
+    monkeypatch.setattr(Path, "open", lambda *_: _Torn(content, after))
+    said = _said(path, 2 * SIDE)
+    assert said == _said(path, None)
+    assert said == ("unreadable", f"{path}: unreadable image (OSError: [Errno 5] Input/output error)")
+
+
+def test_of_a_file_of_too_many_pixels_no_more_than_the_header_is_read(tmp_path):
+    content = bytearray(_jpeg(_photo(1200, 800)))
+    at = content.index(b"\xff\xc0") + 5
+    content[at : at + 4] = struct.pack(">HH", 60_000, 60_000)
+    path = tmp_path / "x.jpg"
+    path.write_bytes(bytes(content) + bytes(20_000_000))
+    tracemalloc.start()
+    try:
+        assert _said(path, 2 * SIDE)[0] == "bomb"
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_grey_files_and_those_in_four_colours_are_read():
     for mode in ("L", "CMYK"):
         content = _jpeg(_photo(1200, 800).convert(mode))
@@ -92,12 +170,7 @@ def test_grey_files_and_those_in_four_colours_are_read():
 def test_a_damaged_file_is_refused_as_ever(cut):
     content = _jpeg(_photo(1600, 1200))
     content = content[: int(cut * len(content))]
-    said = []
-    for at_least in (None, 2 * SIDE):
-        with pytest.raises(ImageError) as caught:
-            _opened(content, at_least)
-        said.append((caught.value.reason, str(caught.value)))
-    assert said[0] == said[1]
+    assert _said(content, 2 * SIDE) == _said(content, None)
 
 
 def test_other_formats_keep_all_pixels():

@@ -44,6 +44,34 @@ def test_chunks_hold_everything_once_and_end_small_where_threads_share_them():
     assert sizes[-4:] == [1] * 4
 
 
+class _Told:
+    """Ten things that say how many they are."""
+
+    def __init__(self, length):
+        self._length = length
+
+    def __len__(self):
+        return self._length
+
+    def __iter__(self):
+        return iter(range(10))
+
+
+@pytest.mark.parametrize("told", [0, 3, 10, 10**15])
+def test_chunks_of_things_that_tell_a_wrong_number_hold_everything_once(told):
+    found = list(chunks(_Told(told), 4, 3))
+    assert [index for chunk in found for index in chunk] == list(range(10))
+    assert max(map(len, found)) <= 4
+
+
+def test_a_list_that_changes_while_it_is_read_is_read_to_its_end():
+    things = list(range(8))
+    found = chunks(things, 4, 2)
+    first = next(found)
+    things.extend(range(8, 20))
+    assert [*first, *(index for chunk in found for index in chunk)] == things
+
+
 def test_several_threads_work_at_once():
     together = threading.Barrier(3, timeout=10)
     assert list(ahead(lambda _: together.wait() >= 0, range(3), 3)) == [True] * 3

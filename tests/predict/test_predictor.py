@@ -221,3 +221,18 @@ def test_every_answer_of_a_model_of_synthetic_images_says_so(trained, photos):
     assert says[True][0] == "SYNTHETIC training data: says nothing about skin"
     assert says[False][0] == ""
     assert says[True][1] == says[False][1]
+
+
+@pytest.mark.parametrize("damaged", ["refuse", "judge"])
+def test_an_open_file_that_fails_gets_a_row_and_ends_nothing(trained, photos, damaged):
+    class Stale(io.RawIOBase):
+        name = "stale.jpg"
+
+        def read(self, *_):
+            raise OSError(116, "Stale file handle")
+
+    predictor = Predictor(trained.bundle, damaged=damaged)
+    first, second = predictor.predict([Stale(), photos.good / "a.png"])
+    assert (first.file, first.status, first.probabilities) == ("stale.jpg", "unreadable", None)
+    assert first.message == "stale.jpg: unreadable image (OSError: [Errno 116] Stale file handle)"
+    assert second.status == "ok"

@@ -6,7 +6,6 @@ Needs numpy, pillow and simplejpeg only, since `predict` uses it with the core i
 import contextlib
 import io
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from dermdistill.images.formats import (
     recognise,
 )
 from dermdistill.images.scaled import LARGEST_WHOLE, decode_scaled, decode_whole
+from dermdistill.images.silence import silent
 from dermdistill.images.tiff import is_planar_16, read_planar_16, seek_main_page
 from dermdistill.remote import UnreachableError, is_url, read
 
@@ -152,7 +152,7 @@ def _decode(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextlib.Exi
     if wanted.frame is not None:
         raise ImageError("missing", name, "no such file")
     try:
-        with _any_size():
+        with silent():  # max_pixels decides, not the limit that Pillow warns of, and notes on metadata change nothing
             image: Image.Image = Image.open(stream, formats=[kind.pillow])
             if kind is TIFF:
                 seek_main_page(image)
@@ -208,31 +208,21 @@ def _decode_dicom(name: str, stream: BinaryIO, wanted: _Wanted, memory: contextl
 
 def _fraction(stream: BinaryIO, at_least: int, max_pixels: int, memory: contextlib.ExitStack) -> np.ndarray | None:
     """A JPEG at a fraction of its size, where that is possible and spares work; what is wrong is not told."""
-    is_jpeg = recognise(stream.read(HEAD)) is JPEG
-    stream.seek(0)
-    if not is_jpeg:
-        return None
-    content = _whole(stream)
-    with contextlib.ExitStack() as own, contextlib.suppress(Exception):  # Pillow's decoders raise nearly anything
-        with _any_size():
-            image: Image.Image = Image.open(io.BytesIO(content), formats=[JPEG.pillow])
+    # Pillow's decoders raise nearly anything, and files on a share fail at any read
+    with contextlib.ExitStack() as own, contextlib.suppress(Exception), silent():
+        if recognise(stream.read(HEAD)) is not JPEG:
+            return None
+        stream.seek(0)
+        image: Image.Image = Image.open(stream, formats=[JPEG.pillow])
         if image.width * image.height > max_pixels:
             return None
         if image.info.get("progressive"):  # the coefficients of the whole image, whatever the fraction
             own.enter_context(_MEMORY.of(6 * image.width * image.height))
-        pixels = decode_scaled(content, image, at_least)
+        pixels = decode_scaled(_whole(stream), image, at_least)
         if pixels is not None:
             memory.push(own.pop_all())
         return pixels
     return None
-
-
-@contextlib.contextmanager
-def _any_size() -> Iterator[None]:
-    """Without Pillow's warnings: `max_pixels` decides, not its limit, and notes on metadata change nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _open(source: Source) -> tuple[str, BinaryIO, int | None]:
@@ -291,8 +281,12 @@ def _whole(stream: BinaryIO) -> bytes:
 
 
 def _format(name: str, stream: BinaryIO) -> ImageFormat:
-    found = recognise(stream.read(HEAD))
-    stream.seek(0)
+    try:
+        stream.seek(0)
+        found = recognise(stream.read(HEAD))
+        stream.seek(0)
+    except OSError as error:
+        raise ImageError("unreadable", name, f"unreadable image ({type(error).__name__}: {error})") from None
     if isinstance(found, ImageFormat):
         if not is_installed(found):
             raise ImageError("unsupported", name, f"{found.name} is not read by this installation; {found.remedy}")

@@ -50,7 +50,7 @@ def decode_scaled(content: bytes, image: Image.Image, side: int) -> np.ndarray |
         return None
     width, height = (-(-length // part) for length in image.size)
     pixels = _decoded(content, {"min_height": height, "min_width": width, "min_factor": 2})
-    if pixels is None or image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+    if pixels is None or _is_upright(image):
         return pixels
     return np.asarray(_upright(pixels, image))
 
@@ -68,7 +68,21 @@ def _decoded(content: bytes, options: dict[str, int]) -> np.ndarray | None:
 
 def _upright(pixels: np.ndarray, image: Image.Image) -> Image.Image:
     """Pixels as an image that stands as Pillow would turn the file."""
-    found = Image.fromarray(pixels)
-    found.info.update({key: image.info[key] for key in _KEPT if key in image.info})
+    found = _with_facts(Image.fromarray(pixels), image)
     ImageOps.exif_transpose(found, in_place=True)
+    return found
+
+
+def _is_upright(image: Image.Image) -> bool:
+    """Whether a file says that it need not be turned; raises what `_upright` raises where that cannot be read.
+
+    The opened image itself does not tell: Pillow read its metadata before, and a second reading passes over errors.
+    """
+    told = _with_facts(Image.new("RGB", (1, 1)), image).getexif()
+    return bool(told.get(ExifTags.Base.Orientation, 1) == 1)
+
+
+def _with_facts(found: Image.Image, image: Image.Image) -> Image.Image:
+    """An image that knows how another one is turned upright."""
+    found.info.update({key: image.info[key] for key in _KEPT if key in image.info})
     return found

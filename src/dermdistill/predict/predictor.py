@@ -220,14 +220,16 @@ class Predictor:
         if not _is_source(file):
             raise TypeError(f"expected a path, bytes or an open binary file, got {type(file).__name__}")
         name = str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "image"))
-        if self._judges_damaged and not isinstance(file, str | Path | bytes):
-            file = file.read()  # it may be read twice
         try:
+            if self._judges_damaged and not isinstance(file, str | Path | bytes):
+                file = file.read()  # it may be read twice
             return Loaded(name, self._pixels(file, max_pixels), "ok", "")
         except ImageError as error:
             if error.reason == "damaged" and self._judges_damaged:
                 return Loaded(name, self._pixels(file, max_pixels, "accept"), error.reason, str(error))
             return Loaded(name, None, error.reason, str(error))
+        except OSError as error:  # of an open file, which fails as it likes
+            return Loaded(name, None, "unreadable", f"{name}: unreadable image ({type(error).__name__}: {error})")
 
     def _pixels(self, file: Source, max_pixels: int | None, damaged: Damaged = "refuse") -> np.ndarray:
         size = self.bundle.spec.input.size

@@ -6,11 +6,11 @@ Only the elements in `_TAGS` are ever parsed, so that nothing about the patient 
 import contextlib
 import re
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dermdistill.images.formats import DICOM, HEAD
+from dermdistill.images.silence import silent
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -86,8 +86,7 @@ class _Quiet:
                 config.settings.reading_validation_mode = config.IGNORE
             self._users += 1
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with silent():
                 yield
         finally:
             with self._lock:
