@@ -59,7 +59,8 @@ schemas: setup ## Write docs/schemas/ from the pydantic models
 
 BENCHED := lite0-cut-112 lite0-cut-64
 bench: setup ## Run the benchmarks; each prints its figure, in about a quarter of an hour together
-	@missed=; for name in $(BENCHED); do $(VENV)/dermdistill export --quiet --force --from $$name --count 100 \
+	@unset PYTHONDONTWRITEBYTECODE; missed=; \
+	for name in $(BENCHED); do $(VENV)/dermdistill export --quiet --force --from $$name \
 		--formats onnx-int8,openvino-int8 --out work/bench/$$name || missed="$$missed export"; done; \
 	COLUMNS=250 $(VENV)/dermdistill bench $(BENCHED:%=work/bench/%) --out work/bench || missed="$$missed bench"; \
 	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(VENV)/python "$$script" || missed="$$missed $$script"; done; \
