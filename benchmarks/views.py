@@ -5,7 +5,7 @@ version did it (cheaper, and its views are blurred). Both make the same batches 
 a step is views, normalising, forward, backward and optimiser. Old and new steps alternate in one run, in one
 thread. Target: with the new rendering at least 0.8 of the old number of images a second.
 
-    .venv/bin/python benchmarks/views.py [--steps 12] [--data DIR]
+    .venv/bin/python benchmarks/views.py [--steps 8] [--data DIR]
 """
 
 import statistics
@@ -38,7 +38,7 @@ def shrunk_then_warped(images: Tensor, parameters: Tensor) -> Tensor:
 
 
 def main() -> int:
-    asked = common.arguments(__doc__, 12)
+    asked = common.arguments(__doc__, 8)
     torch.set_num_threads(1)
     known = registry.spec(common.STUDENT)
     model = registry.build(common.STUDENT, 7, image_size=SIDE, weights="none").to(memory_format=torch.channels_last)

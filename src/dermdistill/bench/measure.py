@@ -31,7 +31,7 @@ class Effort:
     """Fresh processes for each subject."""
 
 
-FULL = Effort(rounds=20, slice_s=0.03, starts=3)
+FULL = Effort(rounds=16, slice_s=0.03, starts=3)
 QUICK = Effort(rounds=5, slice_s=0.01, starts=1)
 
 
