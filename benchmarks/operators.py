@@ -42,12 +42,16 @@ def events(graph: Path) -> list[dict[str, Any]]:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "run")
         session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        side = session.get_inputs()[0].shape[2:]
-        image = np.random.default_rng(0).random((1, 3, *side), np.float32)
+        fed = feed(session)
         for _ in range(RUNS):
-            session.run(None, {"image": image})
+            session.run(None, fed)
         content = json.loads(Path(session.end_profiling()).read_text())
     return [one for one in content if one.get("cat") == "Node" and one["name"].endswith("_kernel_time")]
+
+
+def feed(session: Any) -> dict[str, np.ndarray]:
+    """An image of the size that a graph takes, float32 [1, 3, S, S] in [0, 1]."""
+    return {"image": np.random.default_rng(0).random((1, 3, *session.get_inputs()[0].shape[2:]), np.float32)}
 
 
 def weights(graph: Path) -> list[tuple[int, ...]]:
@@ -72,7 +76,6 @@ def choices(graph: Path) -> dict[str, list[float]]:
     """How long a call takes with each choice, in times of the first one's in the same round."""
     runtime = onnx_runtime()
     level = runtime.GraphOptimizationLevel
-    image = None
     calls: dict[str, Call] = {}
     for name, (threads, optimised, spins) in {
         "as it is": (1, level.ORT_ENABLE_ALL, "0"),
@@ -85,9 +88,7 @@ def choices(graph: Path) -> dict[str, list[float]]:
         options.intra_op_num_threads, options.graph_optimization_level = threads, optimised
         options.add_session_config_entry("session.intra_op.allow_spinning", spins)
         session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        if image is None:
-            image = np.random.default_rng(0).random((1, 3, *session.get_inputs()[0].shape[2:]), np.float32)
-        calls[name] = partial(session.run, None, {"image": image})
+        calls[name] = partial(session.run, None, feed(session))
     found = alternate(calls, ROUNDS, 0.01)
     return {name: (np.array(seconds) / np.array(found["as it is"])).tolist() for name, seconds in found.items()}
 

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from PIL import Image
 
 from dermdistill.data.synthetic.generate import generate
 from dermdistill.images.decode import load_rgb
+from dermdistill.images.preprocess import fast_resizer
 from dermdistill.predict.pipeline import ahead, usable_cores
 from dermdistill.predict.predictor import Predictor
 from dermdistill.predict.runtime import load
@@ -106,14 +106,6 @@ def unrounded(path: Path, size: int) -> np.ndarray:
     return np.stack([np.asarray(channel) for channel in channels]) / np.float32(255)
 
 
-def resizer() -> str:
-    """What `--fast` resizes with here."""
-    try:
-        return f"cykooz-resizer {metadata.version('cykooz-resizer')}"
-    except metadata.PackageNotFoundError:
-        return "Pillow, since the extra fast is not installed"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="files of 600x450 (200)")
@@ -126,7 +118,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     print(f"machine: {hardware()}; {asked.threads} threads, seed {asked.seed}, load {os.getloadavg()[0]:.1f}")
-    print(f"--fast resizes with {resizer()}")
+    print(f"--fast resizes with {fast_resizer()}")
     for (kind, size), count in zip(KINDS.items(), (asked.count, asked.large), strict=True):
         with tempfile.TemporaryDirectory(prefix="dermdistill-bench-") as folder:
             paths = files(Path(folder), size, count, asked.seed)

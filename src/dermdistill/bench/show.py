@@ -60,17 +60,15 @@ def times_as_fast(found: Bench) -> list[str]:
     setting was not measured.
     """
     took = {one.label: timing.median_ms for one in found.subjects if (timing := one.timing(1, 1)) is not None}
-    rival = {
-        name: min((took[one.label] for one in found.subjects if one.name == name and one.label in took), default=None)
-        for name in AIMS
-    }
-    if None in rival.values():
+    timed = [one for one in found.subjects if one.label in took]
+    rivals = {name: [took[one.label] for one in timed if one.name == name] for name in AIMS}
+    if not all(rivals.values()):
         return []
-    ours = sorted((one for one in found.subjects if one.ours and one.label in took), key=lambda one: took[one.label])
+    ours = sorted((one for one in timed if one.ours), key=lambda one: took[one.label])
     heads = [f"{name} takes (aim {aim}x)" for name, aim in AIMS.items()]
     lines = [f"| one thread, one image | ms | {' | '.join(heads)} | bytes |", "|" + "---|" * (3 + len(heads))]
     for one in ours:
-        ratios = [f"{(rival[name] or 0) / took[one.label]:.1f}x" for name in AIMS]
+        ratios = [f"{min(times) / took[one.label]:.1f}x" for times in rivals.values()]
         lines.append(f"| {one.label} | {took[one.label]:.2f} | {' | '.join(ratios)} | {one.bytes:,} |")
     return lines
 

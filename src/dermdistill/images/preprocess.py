@@ -51,7 +51,8 @@ def resize_square(image: Image.Image, size: int) -> np.ndarray:
 def resize_fast(image: Image.Image | np.ndarray, size: int) -> np.ndarray:
     """About what `resize_square` gives, in a fraction of the time where the extra `fast` is installed.
 
-    The extra's resizer has weights of 16 bits and vector instructions: about an eighth of the values differ by 1.
+    The extra's resizer has weights of 16 bits and vector instructions: an eighth to a quarter of the
+    values differ by 1.
     Without the extra, and for images of more than `LARGEST_FAST` pixels, this is `resize_square`.
 
     Args:
